@@ -1,0 +1,1 @@
+"""From a run record to a verdict: pure functions, no stack, no network."""

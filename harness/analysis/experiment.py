@@ -1,0 +1,136 @@
+"""What is compared with what: the pair of arms, and when the fault was on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.clock import NS
+
+if TYPE_CHECKING:
+    from harness.record.info import FaultInfo
+    from harness.record.reader import Event, Record
+
+_WARM_UPS = ("warm-up", "warmup", "warm_up")
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """`[active, clear)` of all faults together, in ns since the arm's start; `cleared` is False when no clear was seen.
+
+    `faults`: ids that were confirmed active. `components`: what they broke. `missing`: planned, never confirmed.
+    """
+
+    active_ns: int
+    clear_ns: int
+    cleared: bool
+    faults: tuple[str, ...]
+    components: tuple[str, ...]
+    missing: tuple[str, ...]
+
+    @property
+    def seconds(self) -> float:
+        """How long the fault was on."""
+        return (self.clear_ns - self.active_ns) / NS
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """One baseline and one fault arm; a name is None when the record has no such arm, `window` when no fault was seen.
+
+    `end_ns`: the end of what both arms saw. `watched_to_ns`: the end less one client timeout, because the outcome of
+    later arrivals is known only when they were quick. `aborted`: an abort condition ended an arm.
+    `problem`: why the arms cannot be compared, else "".
+    """
+
+    baseline: str | None
+    fault: str | None
+    window: Window | None
+    warm_up_ns: int
+    end_ns: int
+    watched_to_ns: int
+    phases: tuple[tuple[str, int, int], ...]
+    aborted: bool
+    problem: str
+
+
+def find_experiment(record: Record, timeout_ns: int | None) -> Experiment:
+    """The first pair of arms of a record and when its fault was on."""
+    info = record.info
+    paired = info.pairs()
+    alone = {kind: [arm.name for arm in info.arms if arm.kind == kind] for kind in ("baseline", "fault")}
+    baseline, fault = paired[0] if paired else (next(iter(alone["baseline"]), None), next(iter(alone["fault"]), None))
+    names = [name for name in (baseline, fault) if name is not None]
+    ends = [_arm_end_ns(record, name) for name in names]
+    end_ns = min(ends) if ends else 0
+    window = _window(record, fault, end_ns) if fault is not None else None
+    phases = tuple((phase.name, round(phase.start_s * NS), round(phase.end_s * NS)) for phase in info.phases)
+    warm_up_ns = max((end for name, _, end in phases if name in _WARM_UPS), default=0)
+    if window is not None:
+        warm_up_ns = min(warm_up_ns, window.active_ns)
+    problem = ""
+    if baseline is None or fault is None or not paired:
+        found = " and ".join(f"`{name}`" for name in names) or "none"
+        problem = f"a baseline and a fault arm that belong together are needed, the record has {found}"
+    elif window is None:
+        problem = "no fault was confirmed active in the fault arm, so there is nothing to compare"
+    elif window.clear_ns <= window.active_ns:
+        problem = "the fault was active only outside the seconds that both arms cover"
+    return Experiment(
+        baseline=baseline,
+        fault=fault,
+        window=window,
+        warm_up_ns=warm_up_ns,
+        end_ns=end_ns,
+        watched_to_ns=max(0, end_ns - (timeout_ns or 0)),
+        phases=phases,
+        aborted=any(event.kind == "abort" for event in record.events),
+        problem=problem,
+    )
+
+
+def _arm_end_ns(record: Record, name: str) -> int:
+    planned = next(round(arm.duration_s * NS) for arm in record.info.arms if arm.name == name)
+    stops = [event.t_ns for event in record.events if event.kind == "abort" and event.arm == name]
+    return max(0, min([planned, *stops]))
+
+
+def _window(record: Record, arm: str, end_ns: int) -> Window | None:
+    events = sorted((event for event in record.events if event.arm == arm), key=lambda event: event.t_ns)
+    began = [event for event in events if event.kind == "fault.active"]
+    if not began:
+        return None
+    ended = {_fault(event): event.t_ns for event in events if event.kind == "fault.clear"}
+    ids = tuple(sorted({_fault(event) for event in began}))
+    planned = {fault.id: fault for fault in record.info.faults}
+    cleared = all(name in ended for name in ids)
+    components = {
+        str(
+            event.fields.get("component")
+            or _hit(str(event.fields.get("edge") or ""))
+            or _planned(planned, _fault(event))
+        )
+        for event in began
+    }
+    return Window(
+        active_ns=max(0, began[0].t_ns),
+        clear_ns=min(max(ended[name] for name in ids), end_ns) if cleared else end_ns,
+        cleared=cleared,
+        faults=ids,
+        components=tuple(sorted(component for component in components if component)),
+        missing=tuple(sorted(set(planned) - set(ids))) if any(ids) else (),
+    )
+
+
+def _fault(event: Event) -> str:
+    return str(event.fields.get("fault") or "")
+
+
+def _hit(edge: str) -> str:
+    return edge.partition("->")[2]
+
+
+def _planned(planned: Mapping[str, FaultInfo], name: str) -> str:
+    fault = planned.get(name)
+    return (fault.component or _hit(fault.edge or "")) if fault is not None else ""

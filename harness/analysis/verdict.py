@@ -1,0 +1,159 @@
+"""The verdict: what verdict.json holds, and what every report is drawn from."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from harness.exits import Exit
+
+Outcome = Literal["pass", "fail", "inconclusive", "invalid", "aborted"]
+CascadeClass = Literal["none", "contained", "cascading", "metastable", "unknown"]
+CLASSES: tuple[CascadeClass, ...] = ("none", "contained", "cascading", "metastable", "unknown")
+VERDICT_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A two-sided 95 % interval; a bound is None where it does not exist."""
+
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One expectation held against the record.
+
+    `expectation` is the scenario's own words. `endpoint` is "" for all endpoints together. `metric` is `error-rate`,
+    `p50`..`p99.9`, `goodput`, `recovery` or `cascade`. `unit` is that of `difference`, `interval` and `margin`
+    (`pp`, `%`, `ms`, `s`, `1/s`, or "" for words). `phase` says which seconds were compared. `why` is one sentence.
+    """
+
+    expectation: str
+    endpoint: str
+    metric: str
+    phase: str
+    baseline: float | None
+    fault: float | None
+    difference: float | None
+    interval: Interval
+    unit: str
+    margin: float | None
+    p_adjusted: float | None
+    outcome: Outcome
+    why: str
+    n_baseline: int
+    n_fault: int
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One criterion of the cascade classification (`C1`..`C6`): met, not met, or None when it can't be judged."""
+
+    criterion: str
+    met: bool | None
+    text: str
+    endpoint: str = ""
+    value: float | None = None
+    interval: Interval = Interval(None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Onset:
+    """When a series first left its baseline, in seconds since the arm's start, with its uncertainty."""
+
+    series: str
+    t_s: float
+    interval: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Cascade:
+    """How far the damage went and whether it stayed."""
+
+    klass: CascadeClass
+    sentence: str
+    evidence: tuple[Evidence, ...]
+    onsets: tuple[Onset, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """Time from `fault.clear` to the first ten good seconds in a row; censored when it was not seen to recover.
+
+    `seconds` is then the time that was watched (a lower bound). `per_endpoint` maps endpoint to its own time or None.
+    """
+
+    recovered: bool | None
+    seconds: float | None
+    censored: bool
+    per_endpoint: dict[str, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointSummary:
+    """One row of the per-endpoint table, fault window against the same seconds of the baseline.
+
+    Rates are shares (0..1), response times in milliseconds over successes and failures alike, attempts per arrival.
+    """
+
+    endpoint: str
+    declared_path: bool | None
+    arrivals_baseline: int
+    arrivals_fault: int
+    error_rate_baseline: float | None
+    error_rate_fault: float | None
+    error_rate_after: float | None
+    p50_baseline_ms: float | None
+    p50_fault_ms: float | None
+    p95_baseline_ms: float | None
+    p95_fault_ms: float | None
+    p99_baseline_ms: float | None
+    p99_fault_ms: float | None
+    attempts_per_arrival_baseline: float | None
+    attempts_per_arrival_fault: float | None
+    errors_fault: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Validity:
+    """Whether the run says anything about the system; the reasons say why it does not."""
+
+    valid: bool
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a run showed. The same record gives the same verdict, to the last digit."""
+
+    run_id: str
+    scenario: str
+    variant: str
+    hypothesis: str
+    outcome: Outcome
+    exit_code: Exit
+    sentence: str
+    cascade: Cascade
+    comparisons: tuple[Comparison, ...]
+    recovery: Recovery
+    endpoints: tuple[EndpointSummary, ...]
+    validity: Validity
+    version: int = VERDICT_VERSION
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready data; `cascade.klass` is written as `class`, `exit_code` as its number."""
+        data = dataclasses.asdict(self)
+        data["exit_code"] = int(self.exit_code)
+        data["cascade"]["class"] = data["cascade"].pop("klass")
+        return data
+
+
+def write(verdict: Verdict, path: Path) -> None:
+    """Write verdict.json: sorted keys, shortest floats, no NaN, so that equal verdicts are equal files."""
+    text = json.dumps(verdict.to_json(), indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")

@@ -1,0 +1,237 @@
+"""One arm of a run: the same start, the same load, with or without the faults, everything recorded."""
+
+from __future__ import annotations
+
+import subprocess
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from harness import interrupt
+from harness.abort import AbortWatch, Counts
+from harness.clock import NS, now_ns, seconds, sleep_until
+from harness.display import Display, Snapshot
+from harness.errors import HarnessError, NotRevertedError
+from harness.exits import Exit
+from harness.faults.timeline import FaultTimeline
+from harness.ledger import Ledger
+from harness.load.spec import Progress, WorkerSpec
+from harness.load.validity import WorkerResult, validity_reasons
+from harness.load.workers import LoadWorkers
+from harness.paths import RunFolder
+from harness.plan import Arm, Plan
+from harness.processes import Command, Processes
+from harness.record.writer import ArmStart, RecordWriter
+from harness.stack.local import LocalStack
+from harness.telemetry import sources
+from harness.telemetry.scraper import Scraper
+from harness.telemetry.sources import Source
+
+LEAD_NS = NS // 4
+TICK_NS = NS // 10
+RATE_WINDOW_S = 2.0
+READY_TIMEOUT_S = 60.0
+END_TIMEOUT_S = 20.0
+
+
+class Aborted(HarnessError):
+    """An abort condition of the scenario was met."""
+
+    exit_code = Exit.ABORTED
+
+
+class ArmRun:
+    """Carries out one arm: reset, load, faults, telemetry; then collects what the load workers wrote."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        arm: Arm,
+        *,
+        stack: LocalStack,
+        processes: Processes,
+        ledger: Ledger,
+        writer: RecordWriter,
+        folder: RunFolder,
+        display: Display,
+    ) -> None:
+        self._plan = plan
+        self._arm = arm
+        self._stack = stack
+        self._writer = writer
+        self._display = display
+        self._processes = processes
+        specs = [
+            WorkerSpec(
+                arm=arm.name,
+                worker=number,
+                workers=plan.load.workers,
+                host=stack.url,
+                spool=str(folder.spool / f"{arm.name}-{number}.rows"),
+                load=plan.load,
+            )
+            for number in range(plan.load.workers)
+        ]
+        self._logs = folder.logs
+        self._workers = LoadWorkers(specs, spawn=self._spawn)
+        self._timeline = FaultTimeline(
+            plan.faults if arm.kind == "fault" else (),
+            arm=arm.name,
+            stack=stack,
+            processes=processes,
+            ledger=ledger,
+            on_event=self._event,
+        )
+        self._scraper = Scraper(_sources(stack), self._reading)
+        self._abort = AbortWatch(plan.abort_when)
+        self._recent: deque[Counts] = deque()
+        self._results: list[WorkerResult] = []
+        self._start: ArmStart | None = None
+        self._t0_ns = 0
+
+    def run(self) -> list[str]:
+        """Run the arm to its end; returns what makes it invalid, if anything.
+
+        Raises Aborted, Interrupted or whatever HarnessError stopped it, after the faults were reverted and the rows
+        so far collected.
+        """
+        self._display.say(f"{self._arm.name}: resetting the stack, starting {self._plan.load.users} virtual users")
+        cleanup = ExitStack()
+        try:
+            cleanup.callback(self._workers.kill)
+            self._workers.start()
+            self._stack.reset()
+            self._workers.wait_ready(READY_TIMEOUT_S)
+            cleanup.callback(self._scraper.stop)
+            cleanup.callback(self._collect)
+            cleanup.callback(self._timeline.revert_now)
+            self._begin()
+            self._follow()
+            self._timeline.finish()
+            self._raise_fault_errors()
+        finally:
+            with interrupt.held():
+                cleanup.close()
+        return validity_reasons(self._results, self._arm.kind)
+
+    @property
+    def start(self) -> ArmStart | None:
+        """The arm as it was begun, for the record; None when it never was."""
+        return self._start
+
+    def _begin(self) -> None:
+        self._t0_ns = now_ns() + LEAD_NS
+        start_utc = (datetime.now(UTC) + timedelta(seconds=seconds(LEAD_NS))).isoformat(timespec="milliseconds")
+        self._start = ArmStart(
+            self._arm.name, self._arm.kind, self._arm.pair, start_utc, self._t0_ns, self._plan.arm_duration_s
+        )
+        self._workers.go(self._t0_ns)
+        self._scraper.start(self._t0_ns)
+        self._timeline.start(self._t0_ns)
+
+    def _follow(self) -> None:
+        """Until the arm's end: phases, abort conditions, the health of every part, the display."""
+        boundaries = sorted(self._boundaries(), reverse=True)
+        end_ns = self._t0_ns + int(self._plan.arm_duration_s * NS)
+        while (now := now_ns()) < end_ns:
+            while boundaries and self._t0_ns + boundaries[-1][0] <= now:
+                t_ns, _, kind, phase = boundaries.pop()
+                self._event(kind, t_ns=t_ns, phase=phase)
+            self._watch(now)
+            sleep_until(min(now + TICK_NS, end_ns, *(self._t0_ns + one[0] for one in boundaries[-1:])))
+        for t_ns, _, kind, phase in reversed(boundaries):
+            self._event(kind, t_ns=t_ns, phase=phase)
+
+    def _boundaries(self) -> Iterable[tuple[int, int, str, str]]:
+        for phase in self._plan.phases:
+            # At the same instant one phase ends before the next one starts.
+            yield int(phase.start_s * NS), 1, "phase.start", phase.name
+            yield int(phase.end_s * NS), 0, "phase.end", phase.name
+
+    def _watch(self, now: int) -> None:
+        self._stack.check()
+        if any(state == "failed" for state in self._timeline.states.values()):
+            self._raise_fault_errors()
+        progress = self._workers.latest()
+        if progress is None:
+            return
+        self._show(progress, now)
+        p95_s = None if progress.p95_ms is None else progress.p95_ms / 1000
+        counts = Counts(seconds(progress.t_ns), progress.finished, progress.failed, p95_s)
+        if breach := self._abort.feed(counts):
+            self._event("abort", t_ns=now_ns() - self._t0_ns, reason=breach)
+            raise Aborted(f"stopped by an abort condition: {breach}")
+
+    def _show(self, progress: Progress, now: int) -> None:
+        t_s = seconds(now - self._t0_ns)
+        counts = Counts(seconds(progress.t_ns), progress.finished, progress.failed, None)
+        if not self._recent or counts.t_s > self._recent[-1].t_s:
+            self._recent.append(counts)
+        while len(self._recent) > 2 and self._recent[0].t_s < counts.t_s - RATE_WINDOW_S:
+            self._recent.popleft()
+        first = self._recent[0]
+        finished = counts.finished - first.finished
+        phase = next((one for one in self._plan.phases if one.start_s <= t_s < one.end_s), self._plan.phases[-1])
+        self._display.show(
+            Snapshot(
+                arm=self._arm.name,
+                phase=phase.name,
+                t_s=t_s,
+                duration_s=self._plan.arm_duration_s,
+                rate=finished / (counts.t_s - first.t_s) if counts.t_s > first.t_s else None,
+                error_rate=(counts.failed - first.failed) / finished if finished else None,
+                p95_s=None if progress.p95_ms is None else progress.p95_ms / 1000,
+                in_flight=progress.in_flight,
+                faults=self._timeline.states,
+            )
+        )
+
+    def _raise_fault_errors(self) -> None:
+        errors = self._timeline.errors
+        worst = [error for error in errors if isinstance(error, NotRevertedError)] or errors
+        if worst:
+            raise worst[0]
+
+    def _collect(self) -> None:
+        """Ask the workers to finish, and put their rows into the record; also after an error."""
+        if self._start is None:
+            return
+        elapsed_s = seconds(now_ns() - self._t0_ns)
+        if elapsed_s < self._plan.arm_duration_s:
+            self._workers.stop()
+            self._start = replace(self._start, duration_s=max(elapsed_s, 0.001))
+        self._results = self._workers.wait(END_TIMEOUT_S)
+        for result in self._results:
+            for health in result.health:
+                for metric in ("cpu_percent", "lag_p99_ms", "users_free"):
+                    self._reading(health.t_ns, result.name, metric, getattr(health, metric))
+        self._writer.add_samples(self._arm.name, [result.spool for result in self._results])
+
+    def _spawn(
+        self, name: str, argv: Sequence[str], *, stdin: int, stdout: int, env: Mapping[str, str] | None
+    ) -> subprocess.Popen[bytes]:
+        command = Command(name, tuple(argv), log=str(self._logs / f"{name}.log"), environment=env or {})
+        return self._processes.spawn(command, stdin=stdin, stdout=stdout)
+
+    def _event(self, kind: str, *, t_ns: int, **fields: Any) -> None:
+        self._writer.event(kind, arm=self._arm.name, t_ns=t_ns, **fields)
+
+    def _reading(self, t_ns: int, component: str, metric: str, value: float) -> None:
+        self._writer.reading(self._arm.name, t_ns, component, metric, value)
+
+
+def _sources(stack: LocalStack) -> list[Source]:
+    pages = [
+        sources.metrics_page(
+            replica.name,
+            replica.management_address if stack.target.processes[replica.component].management else replica.address,
+        )
+        for replica in stack.replicas
+    ]
+    engines = {"postgres": sources.postgres, "redis": sources.valkey}
+    servers = [engines[stack.protocol(name)](name, address) for name, address in stack.servers.items()]
+    proxies = sources.proxies(stack.proxy_api, {edge.proxy: f"proxy:{edge.destination}" for edge in stack.edges})
+    return [*pages, *servers, proxies]

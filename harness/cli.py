@@ -1,0 +1,173 @@
+"""The verbs of the `harness` command: one small function each, no logic of their own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from harness import __version__
+from harness.exits import Exit, most_severe
+from harness.paths import RunFolder, find_scenario
+
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, and nothing else, on standard output.")
+OUT = click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), default=Path("results"), show_default=True,
+    help="Folder of the run records.",
+)  # fmt: skip
+RECORD = click.argument("folder", type=click.Path(path_type=Path))
+SCENARIO_OPTIONS = (
+    click.option("--variant", help="Variant of the scenario or preset of the target (default: the scenario's)."),
+    click.option("--seed", type=int, help="Seed of everything random (default: a new one, which is printed)."),
+    click.option("--repeat", type=click.IntRange(1, 100), default=1, show_default=True, help="Pairs of arms."),
+    click.option("--only", type=click.Choice(["baseline", "fault"]), help="Run only the arms of this kind."),
+    click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Load worker processes."),
+    click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override, e.g. load.rate=200/s."),
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="harness")
+def cli() -> None:
+    """Load plus faults against a real stack: does the damage stay where it started, and does it go away?
+
+    \b
+    Exit codes: 0 pass, 1 a hypothesis failed, 2 usage or scenario error, 3 cascading or metastable failure,
+    4 inconclusive, 5 run invalid (the generator, not the system, was the limit), 6 stopped by an abort condition,
+    70 a fault could not be reverted, 130 interrupted (everything reverted).
+    """
+
+
+def _scenario_options(function: Any) -> Any:
+    for option in reversed(SCENARIO_OPTIONS):
+        function = option(function)
+    return function
+
+
+@cli.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@_scenario_options
+@OUT
+@click.option("--quiet", is_flag=True, help="No progress.")
+@AS_JSON
+def run(files: Sequence[str], out: Path, quiet: bool, as_json: bool, **choices: Any) -> int:
+    """Run experiments: baseline and fault arms, a record, a verdict, a report."""
+    from harness import experiment
+
+    plans = [experiment.plan(find_scenario(file), **choices) for file in files]
+    codes = []
+    for planned in plans:
+        done = experiment.run(planned, results=out, quiet=quiet)
+        codes.append(done.exit_code)
+        click.echo(json.dumps(done.to_json()) if as_json else done.text(), nl=as_json)
+        if done.exit_code in (Exit.INTERRUPTED, Exit.NOT_REVERTED):
+            break
+    return most_severe(*codes)
+
+
+@cli.command()
+@click.argument("file")
+@_scenario_options
+@AS_JSON
+def plan(file: str, as_json: bool, **choices: Any) -> None:
+    """Check a scenario and show everything that would happen and when; touch nothing."""
+    from harness import experiment
+    from harness.scenario.describe import describe, timeline_text
+
+    planned = experiment.plan(find_scenario(file), **choices)
+    click.echo(
+        json.dumps(describe(planned.plan, planned.target), indent=2)
+        if as_json
+        else timeline_text(planned.plan, planned.target)
+    )
+
+
+@cli.command()
+@RECORD
+@click.option("--no-integrity", is_flag=True, help="Go on although a digest is missing or wrong.")
+@AS_JSON
+def analyse(folder: Path, no_integrity: bool, as_json: bool) -> int:
+    """Rebuild the verdict of a record, from the record alone."""
+    return _judge(folder, no_integrity, as_json, reports=False)
+
+
+@cli.command()
+@RECORD
+@click.option("--no-integrity", is_flag=True, help="Go on although a digest is missing or wrong.")
+@AS_JSON
+def report(folder: Path, no_integrity: bool, as_json: bool) -> int:
+    """Rebuild verdict.json, report.html, junit.xml and summary.md of a record."""
+    return _judge(folder, no_integrity, as_json, reports=True)
+
+
+def _judge(folder: Path, no_integrity: bool, as_json: bool, *, reports: bool) -> int:
+    from harness import experiment
+
+    judged = experiment.judge(RunFolder(folder), integrity=not no_integrity, reports=reports)
+    click.echo(json.dumps(judged.to_json()) if as_json else judged.text(), nl=as_json)
+    return judged.exit_code if not reports else Exit.PASS
+
+
+@cli.command()
+@OUT
+@AS_JSON
+def rollback(out: Path, as_json: bool) -> None:
+    """Take back what interrupted runs left: faults, processes, folders."""
+    from harness.faults.restore import rollback_all
+
+    done = rollback_all(out)
+    if as_json:
+        click.echo(json.dumps(done))
+        return
+    for run_id, actions in done.items():
+        click.echo(f"{run_id}: " + ("; ".join(actions) or "nothing was left"))
+    if not done:
+        click.echo(f"nothing to take back in {out}")
+
+
+@cli.command()
+@AS_JSON
+def faults(as_json: bool) -> None:
+    """List the fault catalogue with parameters."""
+    from harness.faults import listing
+    from harness.faults.catalogue import catalogue
+
+    click.echo(json.dumps(listing.as_data(catalogue()), indent=2) if as_json else listing.as_text(catalogue()))
+
+
+@cli.command()
+@OUT
+@AS_JSON
+def doctor(out: Path, as_json: bool) -> int:
+    """Say what this machine can do and what is missing, with the remedy."""
+    from harness import doctor as surgery
+
+    checks = surgery.examine(out)
+    click.echo(json.dumps([check.to_json() for check in checks], indent=2) if as_json else surgery.as_text(checks))
+    return Exit.PASS if all(check.ok for check in checks if check.needed) else Exit.USAGE
+
+
+@cli.command()
+@click.option("--record", "of_record", is_flag=True, help="The run record's schema instead of the scenario's.")
+@AS_JSON
+def schema(of_record: bool, as_json: bool) -> None:  # noqa: ARG001  (the schema is JSON either way)
+    """Print the JSON Schema of scenarios, for an editor; or what a run record holds."""
+    from harness.faults.catalogue import catalogue
+    from harness.record.schema import json_schema
+    from harness.scenario.schema import scenario_schema
+
+    click.echo(json.dumps(json_schema() if of_record else scenario_schema(catalogue()), indent=2))
+
+
+@cli.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path), default=Path())
+@AS_JSON
+def init(folder: Path, as_json: bool) -> None:
+    """Write a commented scenario and target manifest for your own app."""
+    from harness.scenario.starter import write_starter
+
+    written = [str(path) for path in write_starter(folder)]
+    click.echo(json.dumps(written) if as_json else "\n".join(f"wrote {path}" for path in written))

@@ -1,0 +1,103 @@
+"""The main job as three calls: `plan` a scenario file, `run` the plan, `judge` the record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from harness.analysis.analyse import analyse
+from harness.analysis.verdict import Verdict, write
+from harness.display import Display
+from harness.errors import HarnessError, RecordError
+from harness.exits import Exit, most_severe
+from harness.faults.catalogue import catalogue
+from harness.faults.restore import leftovers
+from harness.paths import RunFolder
+from harness.plan import Plan
+from harness.record.reader import read
+from harness.report.terminal import render_text
+from harness.report.write import write_all
+from harness.run import conduct
+from harness.scenario.manifest import Target, load_target
+from harness.scenario.resolve import resolve
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan with the target that it is for."""
+
+    plan: Plan
+    target: Target
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The end of the job: where the record is, what it showed (None when it can't be read), what to exit with."""
+
+    folder: RunFolder
+    verdict: Verdict | None
+    exit_code: Exit
+    messages: Sequence[str] = field(default_factory=tuple)
+
+    def text(self) -> str:
+        """For a person: the verdict, then anything that went wrong besides."""
+        shown = "" if self.verdict is None else render_text(self.verdict, folder=self.folder.root)
+        return shown + "".join(f"harness: {message}\n" for message in self.messages)
+
+    def to_json(self) -> dict[str, Any]:
+        """For a program."""
+        return {
+            "folder": str(self.folder.root),
+            "exit_code": int(self.exit_code),
+            "messages": list(self.messages),
+            "verdict": None if self.verdict is None else self.verdict.to_json(),
+        }
+
+
+def plan(
+    file: Path,
+    *,
+    variant: str | None = None,
+    seed: int | None = None,
+    repeat: int = 1,
+    only: str | None = None,
+    workers: int = 1,
+    overrides: Sequence[str] = (),
+) -> Planned:
+    """Check a scenario and resolve it. Raises ScenarioError; starts nothing."""
+    resolved = resolve(
+        file, catalogue=catalogue(), variant=variant, seed=seed, repeat=repeat, only=only, overrides=overrides
+    )
+    target = load_target(resolved.target_folder)
+    return Planned(replace(resolved, load=replace(resolved.load, workers=workers)), target)
+
+
+def run(planned: Planned, *, results: Path, quiet: bool = False) -> Judged:
+    """Carry out the plan, judge the record, write the reports."""
+    with Display(quiet=quiet) as display:
+        for run_id in leftovers(results):
+            display.say(f"note: {run_id} was killed and left something behind: `harness rollback --out {results}`")
+        outcome = conduct(planned.plan, planned.target, results=results, display=display)
+        display.say("analysing the record")
+        try:
+            judged = judge(outcome.folder, integrity=True, reports=True)
+        except RecordError as error:
+            judged = Judged(outcome.folder, None, error.exit_code, (str(error),))
+    code = most_severe(judged.exit_code, *outcome.codes) if outcome.codes or judged.verdict else Exit.INVALID
+    return replace(judged, exit_code=code, messages=(*outcome.messages, *judged.messages))
+
+
+def judge(folder: RunFolder, *, integrity: bool, reports: bool) -> Judged:
+    """The verdict of a record, written into its folder, with the reports if asked. Raises RecordError."""
+    record = read(folder.root, integrity=integrity)
+    verdict = analyse(record)
+    try:
+        if reports:
+            write_all(record, verdict)
+        else:
+            write(verdict, folder.verdict)
+    except OSError as error:
+        raise HarnessError(f"cannot write into {folder.root}: {error.strerror}", remedy="copy the record") from error
+    return Judged(folder, verdict, verdict.exit_code)

@@ -1,0 +1,1 @@
+"""What can be broken, how it is confirmed, and how it is always taken back."""

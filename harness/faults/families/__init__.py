@@ -1,0 +1,1 @@
+"""One file per family of faults; each registers itself in the catalogue."""

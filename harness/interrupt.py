@@ -1,0 +1,62 @@
+"""Ctrl-C and SIGTERM become one exception in the main thread, once; clean-up is never interrupted."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_came: list[int] = []
+
+
+class Interrupted(BaseException):
+    """The user or the system asked us to stop. Not an Exception, so that nothing swallows it on its way up."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+
+
+def install() -> None:
+    """From now on the first of `SIGNALS` raises Interrupted in the main thread; later ones are only remembered."""
+    for number in SIGNALS:
+        signal.signal(number, _first)
+
+
+def shield() -> None:
+    """From now on no signal interrupts: what runs next is clean-up. `install` ends that."""
+    for number in SIGNALS:
+        signal.signal(number, _later)
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """No signal interrupts the block; one that came meanwhile raises Interrupted after it, unless another exception
+    is on its way already."""
+    unwinding = sys.exc_info()[0] is not None
+    before = len(_came)
+    shield()
+    yield
+    if unwinding:
+        return
+    if len(_came) > before:
+        raise Interrupted(_came[-1])
+    install()
+
+
+def came() -> bool:
+    """Whether one of `SIGNALS` has come since the program's start."""
+    return bool(_came)
+
+
+def _first(number: int, _frame: FrameType | None) -> None:
+    shield()
+    _came.append(number)
+    raise Interrupted(number)
+
+
+def _later(number: int, _frame: FrameType | None) -> None:
+    _came.append(number)
+    sys.stderr.write("harness: still cleaning up, a moment please\n")

@@ -1,0 +1,1 @@
+"""Open-model load on top of Locust, in processes of its own."""

@@ -1,0 +1,271 @@
+"""One keep-alive HTTP/1.1 connection of one virtual user: what is asked for is sent once, and never again.
+
+A request that fails is reported, not repeated: the retries of a client are part of the load, so they are made by
+its retry policy (`harness.load.retries`) and by nothing below it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import select
+import socket
+from typing import Any, Final
+
+import gevent
+import httptools
+from gevent.hub import get_hub
+from gevent.monkey import get_original
+
+from harness.errors import LoadError
+from harness.load.deadlines import DeadlineExpired, Deadlines
+
+_raw_socket: Final = get_original("socket", "socket")  # never blocks here: it waits in the hub by itself
+_raw_poll: Final = get_original("select", "poll")
+_READ: Final = 1
+_WRITE: Final = 2
+_RECEIVE_BYTES: Final = 65536
+_STILL_CONNECTING: Final = (errno.EINPROGRESS, errno.EWOULDBLOCK)
+_OWN_LIMITS: Final = (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS)
+_INTERIM: Final = re.compile(rb"HTTP/\d\.\d 1")
+
+
+class ExchangeError(Exception):
+    """An attempt got no whole response; `word` is `timeout`, `connect`, `reset` or `protocol`."""
+
+    def __init__(self, word: str, detail: str) -> None:
+        super().__init__(detail)
+        self.word = word
+
+
+class Connection:
+    """A connection to `address`, opened when needed; after an `exchange` holds its response.
+
+    `status`, `head` (raw bytes of the response up to and beyond its headers) and `body` (as it came over the wire)
+    are those of the last exchange.
+    """
+
+    __slots__ = (
+        "_address",
+        "_bodiless",
+        "_chunks",
+        "_deadlines",
+        "_done",
+        "_family",
+        "_headers_done",
+        "_hub",
+        "_keep",
+        "_parser",
+        "_poll",
+        "_readable",
+        "_socket",
+        "greenlet",
+        "head",
+        "status",
+        "turn",
+    )
+
+    def __init__(self, family: int, address: tuple[Any, ...], deadlines: Deadlines) -> None:
+        self._family = family
+        self._address = address
+        self._deadlines = deadlines
+        self._hub = get_hub()
+        self._socket: Any = None
+        self._readable: Any = None
+        self._poll: Any = None
+        self._parser: Any = None
+        self._chunks: list[bytes] = []
+        self.turn = 0
+        self.greenlet: Any = None
+        self.status = 0
+        self.head = b""
+
+    @property
+    def body(self) -> bytes:
+        """The body of the last response, as it came over the wire (chunks joined, content coding kept)."""
+        chunks = self._chunks
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def exchange(self, request: bytes, start_ns: int, *, bodiless: bool) -> None:
+        """Send `request` and read the whole response to it; the timeout runs from `start_ns` over all of this.
+
+        `bodiless` says that the response has headers only (to HEAD). Raises `ExchangeError`, and `LoadError` when
+        this process is out of sockets; the connection is closed then, as it is after a response that asks for it.
+        """
+        self.greenlet = gevent.getcurrent()
+        self._bodiless = bodiless
+        self._deadlines.start(self, start_ns)
+        try:
+            if self._socket is None or self._is_stale():
+                self._connect()
+            self._send(request)
+            self._receive()
+        except DeadlineExpired:
+            self.close()
+            raise ExchangeError("timeout", "no whole response within the timeout") from None
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            self.turn += 1
+        if not self._keep:
+            self.close()
+
+    def close(self) -> None:
+        """Close the connection if it is open."""
+        if self._socket is not None:
+            self._readable.close()
+            self._socket.close()
+            self._socket = None
+
+    def _is_stale(self) -> bool:
+        # An idle connection with something to read was closed by the server, or got bytes nobody asked for.
+        # poll(), because select() cannot watch file descriptors from 1024 on.
+        if self._poll.poll(0):
+            self.close()
+            return True
+        return False
+
+    def _connect(self) -> None:
+        sock = self._open_socket()
+        try:
+            code = sock.connect_ex(self._address)
+            if code in _STILL_CONNECTING:
+                self._wait_for(sock, _WRITE)
+                code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if code in _OWN_LIMITS:
+                raise _own_limit(code)
+            if code or _is_itself(sock):
+                raise ExchangeError("connect", errno.errorcode.get(code, "no listener"))
+        except OSError as error:
+            sock.close()
+            raise ExchangeError("connect", error.strerror or str(error)) from error
+        except BaseException:
+            sock.close()
+            raise
+        self._socket = sock
+        self._readable = self._hub.loop.io(sock.fileno(), _READ)
+        self._poll = _poll_of(sock)
+
+    def _open_socket(self) -> Any:
+        try:
+            sock = _raw_socket(self._family, socket.SOCK_STREAM)
+        except OSError as error:
+            raise _own_limit(error.errno or 0) from error
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return sock
+
+    def _send(self, request: bytes) -> None:
+        try:
+            sent = self._socket.send(request)
+            while sent < len(request):
+                request = request[sent:]
+                sent = self._send_some(request)
+        except OSError as error:
+            raise ExchangeError("reset", f"while sending: {error.strerror}") from error
+
+    def _send_some(self, request: bytes) -> int:
+        try:
+            return int(self._socket.send(request))
+        except BlockingIOError:
+            self._wait_for(self._socket, _WRITE)
+            return 0
+
+    def _wait_for(self, sock: Any, events: int) -> None:
+        watcher = self._hub.loop.io(sock.fileno(), events)
+        try:
+            self._hub.wait(watcher)
+        finally:
+            watcher.close()
+
+    def _receive(self) -> None:
+        self._chunks = []
+        self._headers_done = self._done = self._keep = False
+        self.head = b""
+        parser = self._parser = httptools.HttpResponseParser(self)
+        wait, readable, receive = self._hub.wait, self._readable, self._socket.recv
+        while not self._done:
+            wait(readable)
+            try:
+                data = receive(_RECEIVE_BYTES)
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise ExchangeError("reset", f"while receiving: {error.strerror}") from error
+            if not data:
+                self._end_of_stream()
+                return
+            if not self._headers_done:
+                self.head = self.head + data if self.head else data
+            try:
+                parser.feed_data(data)
+            except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+                if not self._done:
+                    raise ExchangeError("protocol", str(error)) from error
+                self._keep = False  # the response was whole; what came after it was not asked for
+
+    def _end_of_stream(self) -> None:
+        # A body without a declared length ends with the connection (RFC 9112, 6.3); anything else was cut short.
+        if not self._headers_done or is_framed(self.head):
+            raise ExchangeError("reset", "the connection was closed before the response was complete")
+        self.status = self._parser.get_status_code()
+
+    # What the parser calls.
+
+    def on_headers_complete(self) -> None:
+        """Parser callback: the headers of an interim or final response are complete."""
+        if not self._done and self._parser.get_status_code() >= 200:
+            self._headers_done = True
+            if self._bodiless:
+                self._finish()
+
+    def on_body(self, data: bytes) -> None:
+        """Parser callback: a part of the body."""
+        if not self._done:
+            self._chunks.append(data)
+
+    def on_message_complete(self) -> None:
+        """Parser callback: a response is complete; an interim one (1xx) is followed by the final one."""
+        if self._done:
+            self._keep = self._keep and self._bodiless
+        elif self._parser.get_status_code() >= 200:
+            self._finish()
+
+    def _finish(self) -> None:
+        self.status = self._parser.get_status_code()
+        self._keep = self._parser.should_keep_alive()
+        self._done = True
+
+
+def is_framed(head: bytes) -> bool:
+    """Whether the final response in `head` declares where its body ends (Content-Length or Transfer-Encoding)."""
+    return any(name in (b"content-length", b"transfer-encoding") for name, _ in header_fields(head))
+
+
+def header_fields(head: bytes) -> list[tuple[bytes, bytes]]:
+    """The header fields of the final response in `head` (interim ones are skipped), names in lower case."""
+    block, _, rest = head.partition(b"\r\n\r\n")
+    while rest and _INTERIM.match(block):
+        block, _, rest = rest.partition(b"\r\n\r\n")
+    fields = (line.partition(b":") for line in block.split(b"\r\n")[1:])
+    return [(name.lower(), value.strip()) for name, _, value in fields]
+
+
+def _own_limit(code: int) -> LoadError:
+    return LoadError(
+        f"the load worker cannot open another connection: {os.strerror(code)}",
+        remedy="raise the limit of open files (ulimit -n), lower `pool`, or spread the load over more workers",
+    )
+
+
+def _is_itself(sock: Any) -> bool:
+    # On loopback, a connect to a port nobody listens on can meet itself (simultaneous open of the same port).
+    return bool(sock.getsockname() == sock.getpeername())
+
+
+def _poll_of(sock: Any) -> Any:
+    poll = _raw_poll()
+    poll.register(sock.fileno(), select.POLLIN)
+    return poll

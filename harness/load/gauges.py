@@ -1,0 +1,70 @@
+"""Cheap running measurements inside a load worker: a rolling quantile, and the process's own CPU time."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from typing import Final
+
+from harness.clock import NS, now_ns
+
+_BINS_PER_E_FOLD: Final = 50  # 2 % wide bins
+_SMALLEST_NS: Final = 1_000
+_BINS: Final = 1_200  # up to 1 us * e^24, some 7 hours
+
+
+class RollingQuantile:
+    """A quantile of durations over the last `turns` turns, to 2 %: `add` many, `turn` now and then, `read_ms`.
+
+    Log-spaced bins, so that the cost of an `add` is constant and nothing is ever sorted while load is driven.
+    """
+
+    __slots__ = ("_now", "_past")
+
+    def __init__(self, turns: int) -> None:
+        self._past: deque[list[int]] = deque(maxlen=turns)
+        self._now = [0] * _BINS
+
+    def add(self, duration_ns: int) -> None:
+        """Count one duration."""
+        if duration_ns <= _SMALLEST_NS:
+            self._now[0] += 1
+        else:
+            self._now[min(int(math.log(duration_ns / _SMALLEST_NS) * _BINS_PER_E_FOLD), _BINS - 1)] += 1
+
+    def turn(self) -> None:
+        """Begin the next turn; the oldest is forgotten."""
+        self._past.append(self._now)
+        self._now = [0] * _BINS
+
+    def read_ms(self, quantile: float) -> float | None:
+        """The quantile in ms over the finished turns that are remembered; None when nothing was counted in them."""
+        counts = [sum(column) for column in zip(*self._past, strict=True)] if len(self._past) > 1 else self._past[0]
+        total = sum(counts)
+        if not total:
+            return None
+        above = total - quantile * total
+        seen = 0
+        for index in range(_BINS - 1, -1, -1):
+            seen += counts[index]
+            if seen > above:
+                return _SMALLEST_NS / 1e6 * math.exp((index + 0.5) / _BINS_PER_E_FOLD)
+        return 0.0
+
+
+class CpuMeter:
+    """The CPU time of this process as a percentage of one core, between two readings."""
+
+    __slots__ = ("_cpu_ns", "_wall_ns")
+
+    def __init__(self) -> None:
+        self._wall_ns = now_ns()
+        self._cpu_ns = time.process_time_ns()
+
+    def read_percent(self) -> float:
+        """Percent of one core since the last reading (or since this meter was made)."""
+        wall_ns, cpu_ns = now_ns(), time.process_time_ns()
+        spent_ns, passed_ns = cpu_ns - self._cpu_ns, wall_ns - self._wall_ns
+        self._wall_ns, self._cpu_ns = wall_ns, cpu_ns
+        return 100.0 * spent_ns / max(passed_ns, NS // 1000)

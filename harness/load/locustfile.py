@@ -1,0 +1,116 @@
+"""Loads a locustfile: its user classes, its tasks with their weights, and clear words for what is wrong with it."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import sys
+import traceback
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from locust.shape import LoadTestShape
+from locust.user import User
+from locust.user.task import TaskSet
+
+from harness.errors import LoadError
+from harness.load.recorder import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Locustfile:
+    """The user classes of a locustfile, its tasks, and each task's share of the arrivals (`weights`, any scale).
+
+    Each user class gets arrivals in proportion to its weight, divided among its tasks in proportion to theirs.
+    """
+
+    user_classes: tuple[type[User], ...]
+    tasks: tuple[Task, ...]
+    weights: tuple[float, ...]
+
+
+def load_locustfile(path: Path) -> Locustfile:
+    """Import the locustfile at `path`; its folder stays on `sys.path`.
+
+    Raises `LoadError` with file and line when it doesn't load, and for what the pacer cannot drive (yet).
+    """
+    module = _imported(path.resolve())
+    members = [value for value in vars(module).values() if inspect.isclass(value)]
+    if any(issubclass(member, LoadTestShape) and not getattr(member, "abstract", True) for member in members):
+        raise LoadError(
+            f"{path}: a LoadTestShape is not supported", remedy="the scenario's `load.phases` say how the rate goes"
+        )
+    user_classes = tuple(
+        member for member in members if issubclass(member, User) and not member.abstract and member.weight > 0
+    )
+    if not user_classes:
+        raise LoadError(
+            f"{path}: there is no user class in it",
+            remedy="define a class derived from harness.load.user.OpenHttpUser (or locust's HttpUser) with a @task",
+        )
+    return describe(user_classes, path)
+
+
+def describe(user_classes: Sequence[type[User]], path: Path) -> Locustfile:
+    """The tasks of `user_classes` and their weights. Raises `LoadError` for what the pacer cannot drive (yet)."""
+    tasks: list[Task] = []
+    weights: list[float] = []
+    for user_class in user_classes:
+        if user_class.fixed_count:
+            raise LoadError(f"{_where(path, user_class)}: `fixed_count` is not supported", remedy="use `weight`")
+        if not user_class.tasks:
+            raise LoadError(
+                f"{_where(path, user_class)}: {user_class.__name__} has no task", remedy="mark one with @task"
+            )
+        counts = Counter(user_class.tasks)
+        for function, count in counts.items():
+            if inspect.isclass(function) and issubclass(function, TaskSet):
+                raise LoadError(
+                    f"{_where(path, function)}: {user_class.__name__} has the task set {function.__name__},"
+                    " which is not supported yet",
+                    remedy="make its tasks @task methods of the user class",
+                )
+            tasks.append(_task(user_class.__name__, function))
+            weights.append(user_class.weight * count / counts.total())
+    return Locustfile(tuple(user_classes), tuple(tasks), tuple(weights))
+
+
+def _task(user_class: str, function: Any) -> Task:
+    return Task(user_class, function.__name__, function)
+
+
+def _imported(path: Path) -> ModuleType:
+    sys.path.insert(0, str(path.parent))
+    # A locustfile called locust.py would otherwise hide the package of that name.
+    name = path.stem if path.stem not in sys.modules else f"locustfile_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise LoadError(
+            f"{path}: there is no such locustfile", remedy="`load.users` is relative to the scenario's file"
+        )
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except SyntaxError as error:
+        raise LoadError(f"{error.filename or path}:{error.lineno or 0}: {type(error).__name__}: {error.msg}") from error
+    except (Exception, SystemExit) as error:  # a locustfile may raise anything while it is imported
+        raise LoadError(f"{_raised_at(error, path)}: {type(error).__name__}: {error}") from error
+    return module
+
+
+def _raised_at(error: BaseException, path: Path) -> str:
+    """The innermost line of the user's own files (those beside the locustfile) that led to `error`."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).is_relative_to(path.parent)]
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else str(path)
+
+
+def _where(path: Path, member: Any) -> str:
+    try:
+        return f"{inspect.getsourcefile(member) or path}:{inspect.getsourcelines(member)[1]}"
+    except (OSError, TypeError):
+        return str(path)

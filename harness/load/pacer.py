@@ -1,0 +1,122 @@
+"""Releases arrivals at their instants to the virtual users, whatever the system under test does (open model)."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, Final
+
+import gevent
+from gevent.hub import get_hub
+
+from harness.clock import NS
+from harness.load.arrivals import arrivals_of, draw_indices
+from harness.load.recorder import Arrival, Task
+from harness.load.session import Session
+from harness.plan import Load
+
+_SWEEP_INTERVAL_S: Final = 0.02
+
+
+def schedule(load: Load, weights: Sequence[float], worker: int, workers: int) -> Iterator[tuple[float, int]]:
+    """The (instant in s, index of the task) of each arrival of one worker, ascending.
+
+    The schedule of all workers together is the same for the same seed; arrival k is worker `k % workers`'s.
+    """
+    everything = zip(arrivals_of(load), draw_indices(weights, load.seed), strict=False)
+    return islice(everything, worker, None, workers)
+
+
+class Pool:
+    """The virtual users of one Locust user class, and the arrivals that wait for one of them.
+
+    Users are taken in turn, longest idle first, so that all connections are in use and a balancer in between sees
+    as many clients as there are. An arrival that has waited for longer than the patience is dropped.
+    """
+
+    def __init__(self, session: Session, handler: Callable[[Any], Callable[[Arrival], None]]) -> None:
+        self._session = session
+        self._handler = handler
+        self._free: deque[Any] = deque()
+        self._waiting: deque[Arrival] = deque()
+        self._hub = get_hub()
+
+    @property
+    def free(self) -> int:
+        """How many users wait for an arrival."""
+        return len(self._free)
+
+    def serve(self, user: Any) -> None:
+        """What a user of this pool does all its life, as its only Locust task."""
+        handle = self._handler(user)
+        while True:
+            handle(self._take())
+
+    def offer(self, arrival: Arrival) -> None:
+        """Give `arrival` to a free user, or let it wait for one."""
+        if self._free:
+            self._hub.loop.run_callback(self._free.popleft().switch, arrival)
+        else:
+            arrival.prompt = False
+            self._waiting.append(arrival)
+
+    def sweep(self) -> None:
+        """Drop the arrivals that have run out of patience."""
+        waiting = self._waiting
+        now_ns = self._session.now_ns()
+        while waiting and now_ns - waiting[0].intended_ns > self._session.patience_ns:
+            self._session.recorder.gave_up(waiting.popleft(), now_ns)
+
+    def _take(self) -> Arrival:
+        if self._waiting:
+            self.sweep()
+            if self._waiting:
+                return self._waiting.popleft()
+        me = gevent.getcurrent()
+        self._free.append(me)
+        try:
+            arrival: Arrival = self._hub.switch()
+        except BaseException:
+            if me in self._free:
+                self._free.remove(me)
+            raise
+        return arrival
+
+
+class Pacer:
+    """Releases the arrivals of `plan` (see `schedule`) into the pool of their task's user class."""
+
+    def __init__(
+        self,
+        session: Session,
+        plan: Iterator[tuple[float, int]],
+        tasks: Sequence[Task],
+        pools: Mapping[str, Pool],
+    ) -> None:
+        self._session = session
+        self._plan = plan
+        self._targets = [(task, pools[task.user_class].offer) for task in tasks]
+        self._pools = tuple(pools.values())
+
+    def run(self) -> None:
+        """Release every arrival when it is due; everything that is due at a wake-up goes out at once."""
+        now_ns, released = self._session.now_ns, self._session.recorder.released
+        reached_ns = now_ns()
+        for instant_s, index in self._plan:
+            intended_ns = int(instant_s * NS)
+            while intended_ns > reached_ns:
+                reached_ns = now_ns()
+                if intended_ns > reached_ns:
+                    gevent.sleep((intended_ns - reached_ns) / NS)
+            task, offer = self._targets[index]
+            arrival = Arrival(intended_ns, task)
+            released(arrival)
+            offer(arrival)
+
+    def sweep(self) -> None:
+        """Drop, for ever, arrivals that found no free user in time."""
+        while True:
+            gevent.sleep(_SWEEP_INTERVAL_S)
+            for pool in self._pools:
+                pool.sweep()

@@ -1,0 +1,85 @@
+"""What the virtual users of a load worker have in common, and how they find it: on Locust's environment."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from locust.env import Environment
+from locust.event import EventHook
+
+from harness.clock import now_ns
+from harness.errors import LoadError
+from harness.load.deadlines import Deadlines
+from harness.load.recorder import Recorder
+from harness.load.retries import Retries
+from harness.plan import Load
+
+
+class Session:
+    """One arm in one worker: its clock, recorder, retry policies and timeouts, and the address of the target.
+
+    `fail` ends the worker with an error; it may be called from any greenlet and returns. `t0_ns` is the monotonic
+    instant of the arm's start, 0 until it is known.
+    """
+
+    __slots__ = ("address", "authority", "deadlines", "fail", "family", "patience_ns", "recorder", "retries", "t0_ns")
+
+    def __init__(self, host: str, load: Load, worker: int, recorder: Recorder, fail: Callable[[str], None]) -> None:
+        self.family, self.address, self.authority = resolve(host)
+        self.deadlines = Deadlines(load.timeout_s)
+        self.patience_ns = int(load.patience_s * 1e9)
+        self.retries = Retries(load.retries, load.seed * 1000 + worker)
+        self.recorder = recorder
+        self.fail = fail
+        self.t0_ns = 0
+
+    def now_ns(self) -> int:
+        """Nanoseconds since the arm's start."""
+        return now_ns() - self.t0_ns
+
+
+class LoadEnvironment(Environment):
+    """Locust's environment, with the session in which its users are driven."""
+
+    def __init__(self, session: Session, **options: Any) -> None:
+        super().__init__(**options)
+        self.session = session
+
+
+class RequestHook(EventHook):
+    """Locust's `request` event without the runner's own statistics, which cost more than sending the request.
+
+    `wanted` tells whether there is anybody to fire it for.
+    """
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody listens."""
+        return bool(self._handlers)
+
+    def add_listener(self, handler: Callable[..., Any]) -> Callable[..., Any]:
+        """Have `handler` called for each request; Locust's own recorder of statistics is left out."""
+        if getattr(handler, "__module__", "") != "locust.runners":
+            super().add_listener(handler)  # type: ignore[no-untyped-call]
+        return handler
+
+
+def resolve(host: str) -> tuple[int, tuple[Any, ...], str]:
+    """The address family, the socket address and the Host header of `http://HOST[:PORT]`.
+
+    Raises `LoadError` for anything but plain http, and when the name does not resolve.
+    """
+    parts = urlsplit(host)
+    if parts.scheme != "http" or not parts.hostname:
+        raise LoadError(
+            f"cannot send load to `{host}`", remedy="expected `http://HOST:PORT`; https is not supported yet"
+        )
+    try:
+        found = socket.getaddrinfo(parts.hostname, parts.port or 80, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise LoadError(f"cannot resolve the host of `{host}`: {error}") from error
+    family, _, _, _, address = found[0]
+    return family, address, parts.netloc.rpartition("@")[2]

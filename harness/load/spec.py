@@ -1,0 +1,97 @@
+"""What the conductor tells a load worker, and what the worker reports: plain data that travels as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from harness.plan import Load, Retry, Segment
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSpec:
+    """The work of one load worker in one arm: `worker` counts from 0 to `workers` - 1, `host` is `http://HOST:PORT`.
+
+    The worker serves the arrivals k with `k % workers == worker`, with `load.users` virtual users shared out
+    evenly over the workers, and writes its rows to `spool`.
+    """
+
+    arm: str
+    worker: int
+    workers: int
+    host: str
+    spool: str
+    load: Load
+
+    @property
+    def name(self) -> str:
+        """The name of the worker's process and of its telemetry: `load-worker-1`, ..."""
+        return f"load-worker-{self.worker + 1}"
+
+    @property
+    def users(self) -> int:
+        """The virtual users of this worker: its share of `load.users`, one at least."""
+        share, rest = divmod(self.load.users, self.workers)
+        return max(1, share + (self.worker < rest))
+
+    def to_json(self) -> str:
+        """The text that `from_json` reads."""
+        return json.dumps(asdict(self), indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> WorkerSpec:
+        """Read what `to_json` wrote. Raises `ValueError`, `KeyError` or `TypeError` when it is something else."""
+        data: dict[str, Any] = json.loads(text)
+        return cls(**{**data, "load": load_from_data(data["load"])})
+
+
+def load_from_data(data: Mapping[str, Any]) -> Load:
+    """A `Load` from its JSON-ready data (the form of `dataclasses.asdict`)."""
+    return Load(
+        **{
+            **data,
+            "segments": tuple(Segment(**segment) for segment in data["segments"]),
+            "retries": {name: Retry(**retry) for name, retry in data["retries"].items()},
+        }
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How the load of an arm is going, by one worker or by all of them.
+
+    `t_ns` is since the arm's start. `arrivals`, `finished`, `failed` and `dropped` count arrivals since the start
+    (a dropped one is finished and failed too). `p95_ms` is the response time over the last 2 s, None without any;
+    `lag_p99_ms` how late arrivals that found a free user were started, over the last 5 s; `cpu_percent` is of one
+    core since the report before.
+    """
+
+    t_ns: int
+    arrivals: int
+    finished: int
+    failed: int
+    in_flight: int
+    p95_ms: float | None
+    cpu_percent: float
+    lag_p99_ms: float
+    users_free: int
+    dropped: int
+
+    @classmethod
+    def total(cls, parts: list[Progress]) -> Progress:
+        """The progress of several workers as one: counts add up, times and loads are the worst of them."""
+        p95s = [part.p95_ms for part in parts if part.p95_ms is not None]
+        return cls(
+            t_ns=min(part.t_ns for part in parts),
+            arrivals=sum(part.arrivals for part in parts),
+            finished=sum(part.finished for part in parts),
+            failed=sum(part.failed for part in parts),
+            in_flight=sum(part.in_flight for part in parts),
+            p95_ms=max(p95s, default=None),
+            cpu_percent=max(part.cpu_percent for part in parts),
+            lag_p99_ms=max(part.lag_p99_ms for part in parts),
+            users_free=sum(part.users_free for part in parts),
+            dropped=sum(part.dropped for part in parts),
+        )

@@ -1,0 +1,131 @@
+"""The resolved experiment, in absolute seconds: what will happen and when, with nothing left to look up.
+
+A plan is plain data. It is made by `harness.scenario.resolve`, shown by `harness plan`, carried out by
+`harness.run`, and its parts travel to the load workers and into run.json.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+ArmKind = Literal["baseline", "fault"]
+Spacing = Literal["poisson", "uniform"]
+RetryKind = Literal["none", "immediate", "exponential"]
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A named stretch of every arm: `[start_s, end_s)` since the arm's start. `rate` is its final rate (1/s)."""
+
+    name: str
+    start_s: float
+    end_s: float
+    rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch in which the arrival rate goes linearly from `rate_start` to `rate_end` (arrivals per second)."""
+
+    start_s: float
+    end_s: float
+    rate_start: float
+    rate_end: float
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """What a client does after a failed attempt.
+
+    `limit` retries at most. `exponential`: waits uniform(0, min(cap_s, base_s * 2**k)) before retry k (full jitter).
+    `budget`: share of arrivals that may be retried (0.1 = 10 %), kept per load worker; None = no budget.
+    """
+
+    policy: RetryKind = "none"
+    limit: int = 0
+    base_s: float = 0.1
+    cap_s: float = 2.0
+    budget: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """The traffic of one arm; the same for every arm of a run.
+
+    `users` virtual users serve the arrivals; an arrival that finds none free for `patience_s` becomes a `dropped` row.
+    `retries` maps a request name to its policy; names that are absent do not retry.
+    """
+
+    locustfile: str
+    spacing: Spacing
+    segments: tuple[Segment, ...]
+    seed: int
+    users: int
+    timeout_s: float
+    patience_s: float
+    retries: Mapping[str, Retry] = field(default_factory=dict)
+    workers: int = 1
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from the arm's start to the last planned arrival's latest instant."""
+        return self.segments[-1].end_s
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedFault:
+    """One fault at its time: `id` is unique in the plan, `kind` the catalogue's name, `params` in base units.
+
+    `component` is what is hit (the far end of the edge for a network fault); `edge` is `source->destination` or "".
+    """
+
+    id: str
+    kind: str
+    at_s: float
+    for_s: float
+    params: Mapping[str, Any]
+    component: str
+    edge: str = ""
+
+    @property
+    def end_s(self) -> float:
+        """When it is to be taken back, in seconds since the arm's start."""
+        return self.at_s + self.for_s
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One pass of the load: `baseline-1` without, `fault-1` with the faults; arms run in the plan's order."""
+
+    name: str
+    kind: ArmKind
+    pair: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A whole run. `scenario` is the resolved scenario as JSON-ready data, `settings` the target's environment."""
+
+    name: str
+    hypothesis: str
+    scenario_file: str
+    scenario: Mapping[str, Any]
+    scenario_sha256: str
+    target_name: str
+    target_folder: str
+    variant: str
+    settings: Mapping[str, str]
+    arms: tuple[Arm, ...]
+    phases: tuple[Phase, ...]
+    load: Load
+    faults: tuple[PlannedFault, ...]
+    expect: tuple[str, ...]
+    abort_when: tuple[str, ...]
+    seed: int
+
+    @property
+    def arm_duration_s(self) -> float:
+        """Length of every arm in seconds."""
+        return self.phases[-1].end_s

@@ -1,0 +1,219 @@
+"""The one way processes are started and ended: each in a session of its own, entered in the ledger, tagged.
+
+The tag is an environment variable that children of children inherit, so that even a process that was started in the
+very moment the conductor was killed is found again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import psutil
+
+from harness.errors import StackError
+from harness.ledger import Ledger, ProcessMark, mark_of
+
+TAG = "HARNESS_RUN_ID"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """How a process is started. Plain data, so that a guard can start it again from the ledger.
+
+    `account` is a user name to run as ("" = the same user); `log` gets stdout (unless piped) and stderr, appended.
+    `environment` is added to ours.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    log: str
+    cwd: str = "/"
+    account: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    stop_signal: int = signal.SIGTERM
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready data; `Command.from_json` reads it back."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__} | {
+            "argv": list(self.argv),
+            "environment": dict(self.environment),
+            "stop_signal": int(self.stop_signal),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Command:
+        """The inverse of `to_json`."""
+        return cls(**{**data, "argv": tuple(data["argv"])})
+
+
+class Processes:
+    """The processes of one run, by name."""
+
+    def __init__(self, run_id: str, ledger: Ledger) -> None:
+        self.run_id = run_id
+        self._ledger = ledger
+        self._lock = threading.Lock()
+        self._running: dict[str, tuple[subprocess.Popen[bytes], ProcessMark]] = {}
+
+    def spawn(
+        self, command: Command, *, stdin: int = subprocess.DEVNULL, stdout: int | None = None
+    ) -> subprocess.Popen[bytes]:
+        """Start a process; `stdin`/`stdout` as for subprocess.Popen (stdout None = the log).
+
+        Raises StackError when it can't be started.
+        """
+        with Path(command.log).open("ab") as log:
+            process = self._popen(command, stdin, log if stdout is None else stdout, log)
+        mark = mark_of(process.pid, command.name, command.stop_signal)
+        self._ledger.process(mark)
+        with self._lock:
+            self._running[command.name] = (process, mark)
+        return process
+
+    def alive(self, name: str) -> bool:
+        """Whether the process of that name runs."""
+        with self._lock:
+            entry = self._running.get(name)
+        return entry is not None and entry[0].poll() is None
+
+    def dead(self) -> list[str]:
+        """Names of processes that have ended without being killed or stopped by us."""
+        with self._lock:
+            return [name for name, (process, _) in self._running.items() if process.poll() is not None]
+
+    def kill(self, *names: str) -> None:
+        """SIGKILL to the whole group of each, and wait for the end."""
+        for name in names:
+            with self._lock:
+                entry = self._running.pop(name, None)
+            if entry is not None:
+                _signal_group(entry[1], signal.SIGKILL)
+                entry[0].wait()
+
+    def stop(self, *names: str, grace_s: float = 3.0) -> None:
+        """Each one's own stop signal, `grace_s` seconds for all together, then SIGKILL."""
+        with self._lock:
+            entries = [self._running.pop(name) for name in names if name in self._running]
+        for process, mark in entries:
+            if process.poll() is None:
+                _signal(mark, mark.stop_signal)
+        deadline = time.monotonic() + grace_s
+        for process, mark in entries:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, deadline - time.monotonic()))
+            _signal_group(mark, signal.SIGKILL)
+            process.wait()
+
+    def stop_all(self) -> None:
+        """End everything this run started, and whatever that left behind."""
+        with self._lock:
+            names = list(self._running)
+        self.stop(*names)
+        sweep(self.run_id)
+
+    def _popen(self, command: Command, stdin: int, stdout: int | IO[bytes], log: IO[bytes]) -> subprocess.Popen[bytes]:
+        account: dict[str, Any] = {}
+        if command.account:
+            account = {"user": command.account, "group": _group_of(command.account), "extra_groups": []}
+        try:
+            return subprocess.Popen(
+                command.argv,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=log,
+                cwd=command.cwd,
+                env={**os.environ, **command.environment, TAG: self.run_id},
+                start_new_session=True,
+                **account,
+            )
+        except OSError as error:
+            raise StackError(
+                f"{command.name} could not be started: {error.strerror}: {error.filename or command.argv[0]}",
+                remedy="run `harness doctor` to see what is missing",
+            ) from error
+
+
+def end(marks: Sequence[ProcessMark], *, grace_s: float) -> None:
+    """End processes that are not our children (after a crash): stop signal, `grace_s`, then SIGKILL to the groups."""
+    live = [(mark, process) for mark in marks if (process := mark.find())]
+    for mark, _ in live:
+        _signal(mark, mark.stop_signal)
+    psutil.wait_procs([process for _, process in live], timeout=grace_s)
+    for mark in marks:
+        _signal_group(mark, signal.SIGKILL)
+
+
+def sweep(run_id: str) -> None:
+    """Kill whatever still carries the run's tag, until nothing does; ourselves excepted."""
+    for _ in range(20):
+        left = list(_tagged(run_id))
+        for process in left:
+            try:
+                process.kill()
+            except psutil.NoSuchProcess:
+                continue
+        if not left:
+            return
+        psutil.wait_procs(left, timeout=0.5)
+
+
+def tail(log: Path, lines: int = 5) -> str:
+    """The last lines of a log, for an error message."""
+    if not log.is_file():
+        return ""
+    text = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return "\n".join(f"    {line}" for line in text[-lines:])
+
+
+def _tagged(run_id: str) -> Iterator[psutil.Process]:
+    keep = {os.getpid(), os.getppid()}
+    for process in psutil.process_iter():
+        if process.pid in keep:
+            continue
+        try:
+            if process.environ().get(TAG) == run_id and process.status() != psutil.STATUS_ZOMBIE:
+                yield process
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+
+
+def _signal(mark: ProcessMark, number: int) -> None:
+    process = mark.find()
+    if process is not None:
+        try:
+            process.send_signal(number)
+        except psutil.NoSuchProcess:
+            return
+
+
+def _signal_group(mark: ProcessMark, number: int) -> None:
+    """Signal a process group. Every process of ours leads its own session, so its pid is the group's id, and the
+    kernel gives no process that pid while a member of the group lives."""
+    process = mark.find()
+    if process is None and _taken_by_another(mark):
+        return
+    try:
+        os.killpg(mark.pid, number)
+    except (ProcessLookupError, PermissionError):
+        return
+
+
+def _taken_by_another(mark: ProcessMark) -> bool:
+    try:
+        return abs(psutil.Process(mark.pid).create_time() - mark.created) >= 1.0
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _group_of(account: str) -> int:
+    return pwd.getpwnam(account).pw_gid

@@ -1,0 +1,1 @@
+"""An embedded TCP proxy that speaks Toxiproxy's HTTP API."""

@@ -1,0 +1,75 @@
+"""Every endpoint in one table: how often it failed, how long it took, before, during and after."""
+
+from __future__ import annotations
+
+from harness.analysis.verdict import EndpointSummary
+from harness.report import numbers
+from harness.report.context import Context
+from harness.report.markup import Content, el, join, table
+from harness.report.sections import Part, section
+
+_MANY = 100
+_HEADER = (
+    "Endpoint",
+    "Uses the broken part",
+    "Requests",
+    "Failed",
+    "Failed after the fault",
+    "p50",
+    "p95",
+    "p99",
+    "Attempts per request",
+    "Errors with the fault",
+)
+
+
+@section(id="endpoints", title="Endpoint by endpoint", short="Endpoints", order=60)
+def endpoints(context: Context) -> Part | None:
+    """The worst first. What has no declared path to the broken part should not be touched by it at all."""
+    rows = sorted(context.verdict.endpoints, key=lambda e: (-(e.error_rate_fault or 0.0), e.endpoint))
+    if not rows:
+        return None
+    intro = (
+        "“Uses the broken part” is what the target's manifest declares. An endpoint that says no there and fails "
+        "nevertheless was reached by the damage through something that is shared."
+    )
+    content = join(
+        el("p", intro, class_="words"),
+        table(
+            "Baseline → with the fault, in the seconds of the fault; the worst first",
+            _HEADER,
+            [_row(endpoint) for endpoint in rows[:_MANY]],
+            class_="wide",
+            numeric=range(2, 9),
+        ),
+    )
+    if len(rows) > _MANY:
+        content = join(content, el("p", f"{len(rows) - _MANY} more endpoints are in verdict.json."))
+    return Part(content)
+
+
+def _row(e: EndpointSummary) -> list[Content]:
+    path = {True: "yes", False: "no", None: numbers.NONE}[e.declared_path]
+    errors = sorted(e.errors_fault.items(), key=lambda item: (-item[1], item[0]))
+    return [
+        e.endpoint,
+        path,
+        _both(numbers.whole(e.arrivals_baseline), numbers.whole(e.arrivals_fault)),
+        _both(numbers.share(e.error_rate_baseline), _loud(e.error_rate_baseline, e.error_rate_fault)),
+        _loud(e.error_rate_baseline, e.error_rate_after),
+        _both(numbers.milliseconds(e.p50_baseline_ms), numbers.milliseconds(e.p50_fault_ms)),
+        _both(numbers.milliseconds(e.p95_baseline_ms), numbers.milliseconds(e.p95_fault_ms)),
+        _both(numbers.milliseconds(e.p99_baseline_ms), numbers.milliseconds(e.p99_fault_ms)),
+        _both(numbers.number(e.attempts_per_arrival_baseline), numbers.number(e.attempts_per_arrival_fault)),
+        ", ".join(f"{name} {numbers.whole(count)}" for name, count in errors if name) or numbers.NONE,
+    ]
+
+
+def _both(baseline: Content, fault: Content) -> Content:
+    return [baseline, " → ", fault]
+
+
+def _loud(before: float | None, now: float | None) -> Content:
+    """A share; set in bold when it is more than a point above the baseline."""
+    text = numbers.share(now)
+    return el("strong", text) if now is not None and now - (before or 0.0) > 0.01 else text

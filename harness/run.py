@@ -1,0 +1,165 @@
+"""Conducts one run: the only place where stack, load, faults and telemetry meet.
+
+Whatever happens in here (an error, Ctrl-C, a part that dies), the same clean-up follows: faults reverted, load ended,
+stack down, record closed. If this process itself is killed, the guard does it from the ledger.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from harness import interrupt
+from harness.arm import Aborted, ArmRun
+from harness.display import Display
+from harness.errors import HarnessError
+from harness.exits import Exit
+from harness.faults.guard import Guard
+from harness.ledger import Ledger, mark_of
+from harness.paths import RunFolder
+from harness.plan import Plan
+from harness.processes import Processes
+from harness.record import facts
+from harness.record.writer import RecordWriter
+from harness.scenario.manifest import Target
+from harness.stack.local import LocalStack
+
+OPEN_FILES = 65536
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How conducting went: the record's folder, what made the run invalid, and the exit codes that apply so far."""
+
+    folder: RunFolder
+    reasons: list[str] = field(default_factory=list)
+    codes: list[Exit] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
+    arms: list[ArmRun] = field(default_factory=list)
+
+
+def conduct(plan: Plan, target: Target, *, results: Path, display: Display) -> Outcome:
+    """Run every arm of the plan and leave a record in `results/<run-id>/`.
+
+    Raises HarnessError only when the results folder can't be written; anything later is told in the outcome.
+    """
+    folder = _new_folder(results, plan.name)
+    outcome = Outcome(folder)
+    ledger = Ledger(folder.ledger)
+    with ExitStack() as cleanup:
+        try:
+            _conduct(plan, target, outcome, ledger, cleanup, display)
+        except interrupt.Interrupted as signal_:
+            display.say(f"{signal_}: taking everything back")
+            outcome.codes.append(Exit.INTERRUPTED)
+            outcome.reasons.append("the run was interrupted")
+        except Aborted as error:
+            outcome.codes.append(error.exit_code)
+            outcome.messages.append(str(error))
+        except HarnessError as error:
+            outcome.codes.append(error.exit_code)
+            outcome.reasons.append(error.message)
+            outcome.messages.append(str(error))
+    if interrupt.came() and Exit.INTERRUPTED not in outcome.codes:
+        outcome.codes.append(Exit.INTERRUPTED)
+    interrupt.install()
+    return outcome
+
+
+def _conduct(
+    plan: Plan, target: Target, outcome: Outcome, ledger: Ledger, cleanup: ExitStack, display: Display
+) -> None:
+    _allow_open_files()
+    run_id = outcome.folder.root.name
+    ledger.run(run_id, mark_of(os.getpid(), "conductor", 15))
+    guard = Guard(ledger, outcome.folder.logs / "guard.log")
+    cleanup.callback(guard.dismiss)
+    cleanup.callback(ledger.close)
+    processes = Processes(run_id, ledger)
+    writer = RecordWriter(outcome.folder, _info(plan, target, run_id))
+    cleanup.callback(_close, writer, outcome)
+    stack = LocalStack(target, plan.settings, processes=processes, ledger=ledger, folder=outcome.folder, seed=plan.seed)
+    cleanup.callback(stack.down)
+    cleanup.callback(interrupt.shield)
+    display.say(f"run {run_id}: {plan.name} ({plan.variant}), seed {plan.seed}; booting the stack")
+    stack.up()
+    for arm in plan.arms:
+        arm_run = ArmRun(
+            plan,
+            arm,
+            stack=stack,
+            processes=processes,
+            ledger=ledger,
+            writer=writer,
+            folder=outcome.folder,
+            display=display,
+        )
+        outcome.arms.append(arm_run)
+        outcome.reasons += [f"{arm.name}: {reason}" for reason in arm_run.run()]
+    display.say("taking the stack down")
+
+
+def _close(writer: RecordWriter, outcome: Outcome) -> None:
+    try:
+        writer.close(outcome.reasons, [arm.start for arm in outcome.arms if arm.start])
+    except HarnessError as error:
+        outcome.codes.append(error.exit_code)
+        outcome.messages.append(str(error))
+
+
+def _allow_open_files() -> None:
+    """Hundreds of virtual users need more sockets than the usual soft limit; children inherit what is set here."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _new_folder(results: Path, name: str) -> RunFolder:
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+    folder = RunFolder(results / f"{stamp}-{name}-{secrets.token_hex(2)}")
+    try:
+        for path in (folder.root, folder.logs, folder.spool):
+            path.mkdir(parents=True)
+    except OSError as error:
+        raise HarnessError(
+            f"cannot write to {folder.root}: {error.strerror}", remedy="name another folder with --out"
+        ) from error
+    return folder
+
+
+def _info(plan: Plan, target: Target, run_id: str) -> dict[str, Any]:
+    return {
+        "run_id": run_id,
+        "scenario": dict(plan.scenario),
+        "scenario_sha256": plan.scenario_sha256,
+        "versions": facts.versions(),
+        "host": facts.host(),
+        "seeds": {"seed": plan.seed},
+        "phases": [asdict(phase) for phase in plan.phases],
+        "faults": [_fault(asdict(fault)) for fault in plan.faults],
+        "margins": list(plan.expect),
+        "target": {
+            "name": plan.target_name,
+            "variant": plan.variant,
+            "dependencies": _lists(target.dependencies),
+            "component_dependencies": _lists(target.component_dependencies),
+            "shared_resources": _lists(target.shared_resources),
+        },
+        "created_utc": datetime.now(UTC).isoformat(timespec="milliseconds"),
+    }
+
+
+def _fault(planned: dict[str, Any]) -> dict[str, Any]:
+    return {**planned, "params": dict(planned["params"])}
+
+
+def _lists(mapping: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    return {name: list(values) for name, values in mapping.items()}

@@ -1,0 +1,179 @@
+"""A plan for people and programs: what would happen, when, where, and what it could reach."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from harness.plan import Plan, PlannedFault, Segment
+from harness.scenario.manifest import CLIENT, Target
+from harness.scenario.timeline import phase_at
+from harness.units import format_duration, format_percentage, format_rate
+
+WIDTH = 72
+BOOT_S = 5.0
+RESET_S = 3.0
+ANALYSIS_S = 3.0
+
+
+def describe(plan: Plan, target: Target) -> dict[str, Any]:
+    """The plan as JSON-ready data; times in seconds since an arm's start. `target` tells the blast radius."""
+    arms_s = len(plan.arms) * plan.arm_duration_s
+    return {
+        "name": plan.name,
+        "hypothesis": plan.hypothesis,
+        "file": plan.scenario_file,
+        "sha256": plan.scenario_sha256,
+        "target": plan.target_name,
+        "variant": plan.variant,
+        "seed": plan.seed,
+        "arms": [dataclasses.asdict(arm) for arm in plan.arms],
+        "phases": [
+            {**dataclasses.asdict(phase), "arrivals": round(_arrivals(plan.load.segments, phase.start_s, phase.end_s))}
+            for phase in plan.phases
+        ],
+        "load": {
+            "locustfile": plan.load.locustfile,
+            "spacing": plan.load.spacing,
+            "users": plan.load.users,
+            "timeout_s": plan.load.timeout_s,
+            "retries": {name: dataclasses.asdict(retry) for name, retry in plan.load.retries.items()},
+        },
+        "faults": [
+            {
+                **dataclasses.asdict(fault),
+                "params": dict(fault.params),
+                "end_s": fault.end_s,
+                "phase": phase_at(fault.at_s, plan.phases).name,
+                "blast_radius": blast_radius(fault, target),
+            }
+            for fault in plan.faults
+        ],
+        "touches": sorted({fault.edge or fault.component for fault in plan.faults}),
+        "expect": list(plan.expect),
+        "abort_when": list(plan.abort_when),
+        "settings": dict(plan.scenario.get("settings", {})),
+        "duration_s": {
+            "arm": plan.arm_duration_s,
+            "arms": arms_s,
+            "estimate": round(BOOT_S + arms_s + len(plan.arms) * RESET_S + ANALYSIS_S, 1),
+        },
+    }
+
+
+def blast_radius(fault: PlannedFault, target: Target) -> dict[str, list[str]]:
+    """Where damage is expected (`components`, `endpoints` with a declared path), and where it could spread to.
+
+    `may_spread_to`: endpoints without a declared path that share a resource with one that has one.
+    """
+    source = fault.edge.partition("->")[0]
+    if source == CLIENT:
+        return {"components": [fault.component], "endpoints": sorted(target.dependencies), "may_spread_to": []}
+    components = {fault.component} if not fault.edge else {source}
+    components |= set(_dependents(components, target.component_dependencies))
+    endpoints = {name for name, path in target.dependencies.items() if fault.component in path}
+    if source:
+        endpoints = {name for name in endpoints if source in target.dependencies[name]}
+    neighbours = {
+        name for shared in target.shared_resources.values() if endpoints.intersection(shared) for name in shared
+    }
+    return {
+        "components": sorted(components),
+        "endpoints": sorted(endpoints),
+        "may_spread_to": sorted(neighbours - endpoints),
+    }
+
+
+def timeline_text(plan: Plan, target: Target) -> str:
+    """The plan in a terminal's words: phases and faults on one axis, then load, blast radius, expectations."""
+    return "\n".join(line.rstrip() for line in _lines(plan, describe(plan, target)))
+
+
+def _lines(plan: Plan, data: Mapping[str, Any]) -> Iterator[str]:
+    yield f"{plan.name} ({plan.variant}) on {plan.target_name}"
+    yield f"  {plan.hypothesis}"
+    yield ""
+    yield from _axis(plan)
+    yield ""
+    yield from _load_lines(plan, data)
+    yield ""
+    yield "faults, in the fault arms only"
+    for fault in data["faults"]:
+        yield from _fault_lines(fault)
+    yield ""
+    yield "expected"
+    yield from (f"  {sentence}" for sentence in plan.expect)
+    yield from (f"  abort when {sentence}" for sentence in plan.abort_when)
+    yield ""
+    arms = " ".join(arm.name for arm in plan.arms)
+    yield f"arms  {arms}, {format_duration(plan.arm_duration_s)} each"
+    yield f"takes about {format_duration(round(data['duration_s']['estimate']))} in all"
+    yield f"seed  {plan.seed}"
+
+
+def _axis(plan: Plan) -> Iterator[str]:
+    def column(at_s: float) -> int:
+        return round(at_s / plan.arm_duration_s * WIDTH)
+
+    ticks, bars = [" "] * (WIDTH + 8), ["-"] * WIDTH + ["|"]
+    for phase in plan.phases:
+        start, room = column(phase.start_s), column(phase.end_s) - column(phase.start_s)
+        _write(ticks, start, format_duration(phase.start_s)[: max(room - 1, 0)])
+        _write(bars, start, ("|" + phase.name)[:room])
+    _write(ticks, WIDTH, format_duration(plan.arm_duration_s))
+    yield "  " + "".join(ticks)
+    yield "  " + "".join(bars)
+    for fault in plan.faults:
+        start = column(fault.at_s)
+        length = max(1, column(fault.end_s) - start)
+        yield "  " + " " * start + "#" * length + f" {fault.id}"
+
+
+def _write(line: list[str], at: int, text: str) -> None:
+    line[at : at + len(text)] = text
+
+
+def _load_lines(plan: Plan, data: Mapping[str, Any]) -> Iterator[str]:
+    yield "load, the same in every arm"
+    for phase in data["phases"]:
+        when = f"{format_duration(phase['start_s'])} to {format_duration(phase['end_s'])}"
+        rate = format_rate(round(phase["rate"], 3))
+        yield f"  {phase['name']:<12} {when:<14} {rate:<10} {phase['arrivals']} arrivals"
+    load = plan.load
+    yield f"  {load.users} virtual users, {load.spacing} arrivals, timeout {format_duration(load.timeout_s)}"
+    for name, retry in load.retries.items():
+        budget = "" if retry.budget is None else f", budget {format_percentage(retry.budget)}"
+        yield f"  {name}: {retry.policy} retries, at most {retry.limit}{budget}"
+
+
+def _fault_lines(fault: Mapping[str, Any]) -> Iterator[str]:
+    where = fault["edge"] or fault["component"]
+    yield (
+        f"  {fault['id']} on {where}: {format_duration(fault['at_s'])} to {format_duration(fault['end_s'])}"
+        f" of the arm, in {fault['phase']}"
+    )
+    if fault["params"]:
+        yield "    " + ", ".join(f"{name} {value}" for name, value in fault["params"].items()) + " (in base units)"
+    reach = fault["blast_radius"]
+    yield f"    declared to be hit: {', '.join(reach['endpoints']) or 'no endpoint'}"
+    if reach["may_spread_to"]:
+        yield f"    must not be hit, but share something: {', '.join(reach['may_spread_to'])}"
+
+
+def _dependents(components: set[str], dependencies: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
+    """Whoever calls one of `components`, directly or through others."""
+    found, border = set(components), set(components)
+    while border:
+        border = {name for name, needs in dependencies.items() if border.intersection(needs)} - found
+        found |= border
+        yield from border
+
+
+def _arrivals(segments: tuple[Segment, ...], start_s: float, end_s: float) -> float:
+    """Expected arrivals in `[start_s, end_s)`; phases are made of whole segments."""
+    return sum(
+        (one.rate_start + one.rate_end) / 2 * (one.end_s - one.start_s)
+        for one in segments
+        if start_s <= one.start_s and one.end_s <= end_s
+    )

@@ -1,0 +1,264 @@
+"""A target's manifest, `targets/<name>/target.yaml`: what the stack consists of, and the choices it can be run with."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+from harness import units
+from harness.errors import ScenarioError, nearest
+from harness.scenario.document import Document, Keys
+from harness.scenario.source import read_file
+from harness.scenario.types import Count, Name, SettingValue, Text, kind_of
+from harness.scenario.validation import validate
+
+MANIFEST = "target.yaml"
+CLIENT = "client"
+RESERVED = (CLIENT, "service", "toxiproxy")
+SettingType = Literal["integer", "number", "duration", "boolean", "string"]
+
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+_BOOLEANS = {"true": "1", "on": "1", "yes": "1", "1": "1", "false": "0", "off": "0", "no": "0", "0": "0"}
+
+
+def _edge(value: object) -> tuple[str, str]:
+    source, arrow, destination = value.partition("->") if isinstance(value, str) else ("", "", "")
+    if not (source.strip() and arrow and destination.strip()):
+        raise ValueError(f"expected an edge such as `app->postgres`, got {kind_of(value)}")
+    return source.strip(), destination.strip()
+
+
+Edge = Annotated[tuple[str, str], BeforeValidator(_edge)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Setting(_Part):
+    """One choice that decides how the target takes a fault; it reaches every process as the variable `env`."""
+
+    type: SettingType
+    default: SettingValue
+    env: Annotated[str, StringConstraints(pattern=r"^[A-Z_][A-Z0-9_]*$")] = Field(
+        description="environment variable, in capitals; durations are passed as seconds, booleans as 1 or 0"
+    )
+    help: Text = Field(description="one line: what it decides")
+
+    def to_environment(self, text: str) -> str:
+        """The value as the process reads it: `250ms` is "0.25", `true` is "1". Raises ValueError."""
+        match self.type:
+            case "integer":
+                if not re.fullmatch(r"[+-]?[0-9]{1,18}", text):
+                    raise ValueError(f"expected a whole number, got `{text}`")
+                return str(int(text))
+            case "number":
+                if not re.fullmatch(r"[+-]?[0-9]{1,18}(\.[0-9]{1,18})?", text):
+                    raise ValueError(f"expected a number, got `{text}`")
+                return text
+            case "duration":
+                return f"{units.parse_duration(text):.9f}".rstrip("0").rstrip(".")
+            case "boolean":
+                if text.lower() not in _BOOLEANS:
+                    raise ValueError(f"expected true or false, got `{text}`")
+                return _BOOLEANS[text.lower()]
+            case "string":
+                return text
+
+
+class Server(_Part):
+    """A real server that the harness boots on loopback."""
+
+    engine: Literal["postgres", "redis"]
+
+
+class Command(_Part):
+    """A command with its environment; placeholders in braces are filled in when it is started."""
+
+    command: tuple[str, ...] = Field(min_length=1)
+    environment: dict[str, str] = Field(default_factory=dict)
+
+
+class Process(Command):
+    """A component that is the target's own program, in one or more replicas."""
+
+    replicas: Count = 1
+    ready: Annotated[str, StringConstraints(pattern=r"^/\S*$")] = Field(
+        description="path that answers 200 when the process can serve; on the management port if it has one"
+    )
+    management: bool = Field(False, description="it listens on {management_port} too: /metrics, readiness")
+
+
+class Manifest(_Part):
+    """What target.yaml may say."""
+
+    name: Name
+    description: Text = Field(description="one line")
+    settings: dict[str, Setting] = Field(default_factory=dict)
+    presets: dict[Name, dict[str, SettingValue]] = Field(default_factory=dict, description="settings, by variant")
+    servers: dict[Name, Server] = Field(default_factory=dict)
+    processes: dict[Name, Process] = Field(min_length=1)
+    edges: tuple[Edge, ...] = Field((), description="`source->destination`; each gets a proxy")
+    entry: str = Field(description="the component that clients talk to")
+    reset: Command | None = Field(None, description="brings the data to its first state; run before every arm")
+    dependencies: dict[str, tuple[str, ...]] = Field(
+        min_length=1, description="endpoint -> the components it has a declared path to"
+    )
+    component_dependencies: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    shared_resources: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="what endpoints share without depending on each other"
+    )
+
+
+class Target(Manifest):
+    """A manifest that was checked, with the folder it stands in."""
+
+    folder: Path
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """Servers and processes."""
+        return (*self.servers, *self.processes)
+
+    @property
+    def edge_pairs(self) -> tuple[tuple[str, str], ...]:
+        """The declared edges as (source, destination); the clients' edge is not among them."""
+        return self.edges
+
+    @property
+    def edge_names(self) -> tuple[str, ...]:
+        """All edges as `source->destination`, that of the clients to the entry first."""
+        return tuple(f"{source}->{destination}" for source, destination in ((CLIENT, self.entry), *self.edges))
+
+    def component_protocol(self, name: str) -> Literal["postgres", "redis", "http"]:
+        """What the component speaks. Raises KeyError for an unknown one."""
+        if name in self.servers:
+            return self.servers[name].engine
+        if name not in self.processes:
+            raise KeyError(name)
+        return "http"
+
+    def capabilities(self, component: str) -> frozenset[str]:
+        """What can be done to a component: a server of ours can be killed and started again."""
+        return frozenset({"killable"} if component in self.servers else ())
+
+    def values(self, preset: str, overrides: Mapping[str, str]) -> dict[str, str]:
+        """Every setting as written: the defaults, over them the preset ("" for none), over it `overrides`."""
+        defaults = {name: setting.default for name, setting in self.settings.items()}
+        return {**defaults, **(self.presets[preset] if preset else {}), **overrides}
+
+    def environment(self, preset: str, overrides: Mapping[str, str]) -> dict[str, str]:
+        """The settings as environment variables. Raises ValueError for a value of the wrong type."""
+        values = self.values(preset, overrides)
+        return {setting.env: setting.to_environment(values[name]) for name, setting in self.settings.items()}
+
+
+def load_target(name_or_path: str | Path, search: Sequence[Path] = ()) -> Target:
+    """A target by the path of its folder or manifest, or by its name in one of the folders of `search`.
+
+    Raises ScenarioError: not found, or anything wrong in the manifest.
+    """
+    try:
+        for candidate in (Path(name_or_path), *(folder / name_or_path for folder in search)):
+            manifest = candidate / MANIFEST if candidate.is_dir() else candidate
+            if manifest.is_file():
+                return _read(manifest)
+    except OSError as error:
+        raise ScenarioError(f"the target `{name_or_path}` cannot be read: {error.strerror}") from error
+    known = {found.parent.name for folder in search for found in folder.glob(f"*/{MANIFEST}")}
+    raise ScenarioError(f"no target `{name_or_path}`", remedy=nearest(str(name_or_path), known))
+
+
+def _read(file: Path) -> Target:
+    document = read_file(file)
+    manifest = validate(Manifest, document)
+    target = Target.model_construct(folder=file.resolve().parent, **dict(manifest))
+    _check_settings(target, document)
+    _check_components(target, document)
+    for name in target.processes:
+        _check_placeholders(target, document, ("processes", name), name)
+    if target.reset:
+        _check_placeholders(target, document, ("reset",), "")
+    return target
+
+
+def _check_settings(target: Target, document: Document) -> None:
+    taken: dict[str, str] = {}
+    for name, setting in target.settings.items():
+        check_value(target, document, ("settings", name, "default"), name, setting.default)
+        if setting.env in taken:
+            raise document.error(("settings", name, "env"), f"`{setting.env}` is the variable of {taken[setting.env]}")
+        taken[setting.env] = name
+    for preset, values in target.presets.items():
+        for name, value in values.items():
+            check_value(target, document, ("presets", preset, name), name, value)
+
+
+def check_value(target: Target, document: Document, path: Keys, name: str, value: str) -> None:
+    """Raise ScenarioError at `path` unless `name` is a setting of the target and `value` fits its type."""
+    if name not in target.settings:
+        raise document.key_error(path, "unknown setting", remedy=nearest(name, target.settings))
+    try:
+        target.settings[name].to_environment(value)
+    except ValueError as error:
+        raise document.error(path, str(error), remedy=target.settings[name].help) from error
+
+
+def _check_components(target: Target, document: Document) -> None:
+    for kind, names in (("servers", target.servers), ("processes", target.processes)):
+        for name in names:
+            if name in RESERVED:
+                raise document.key_error((kind, name), "the name is taken by the harness", remedy="choose another")
+            if kind == "processes" and name in target.servers:
+                raise document.key_error((kind, name), "is a server already", remedy="choose another name")
+    if target.entry not in target.processes:
+        raise document.error(("entry",), f"no process `{target.entry}`", remedy=nearest(target.entry, target.processes))
+    for index, (source, destination) in enumerate(target.edges):
+        _check_known(document, ("edges", index), [source], target.processes)
+        _check_known(document, ("edges", index), [destination], target.components)
+        if target.edges.index((source, destination)) != index:
+            raise document.error(("edges", index), "the edge is there twice")
+    for endpoint, components in target.dependencies.items():
+        _check_known(document, ("dependencies", endpoint), components, target.components)
+    for name, components in target.component_dependencies.items():
+        _check_known(document, ("component_dependencies", name), [name, *components], target.components)
+    for resource, endpoints in target.shared_resources.items():
+        _check_known(document, ("shared_resources", resource), endpoints, target.dependencies, "endpoint")
+
+
+def _check_known(
+    document: Document, path: Keys, names: Iterable[str], known: Iterable[str], what: str = "component"
+) -> None:
+    allowed = list(known)
+    for name in names:
+        if name not in allowed:
+            raise document.error(path, f"no {what} `{name}`", remedy=nearest(name, allowed))
+
+
+def _check_placeholders(target: Target, document: Document, path: Keys, component: str) -> None:
+    allowed = {"python", "target", *target.servers}
+    if component:
+        process = target.processes[component]
+        allowed |= {"port", "replica"} | ({"management_port"} if process.management else set())
+        allowed |= {f"{source}->{destination}" for source, destination in target.edges if source == component}
+    command = target.processes[component] if component else target.reset
+    assert command is not None
+    texts: list[tuple[Keys, str]] = [((*path, "command", index), text) for index, text in enumerate(command.command)]
+    texts += [((*path, "environment", name), text) for name, text in command.environment.items()]
+    for where, text in texts:
+        for placeholder in _PLACEHOLDER.findall(text):
+            if placeholder not in allowed:
+                raise document.error(
+                    where, f"unknown placeholder `{{{placeholder}}}`", remedy=_why(placeholder, allowed)
+                )
+
+
+def _why(placeholder: str, allowed: set[str]) -> str:
+    if placeholder == "management_port":
+        return "it exists where the process says `management: true`"
+    hint = "only edges that start at the process itself can be used here; " if "->" in placeholder else ""
+    return hint + nearest(placeholder, allowed)

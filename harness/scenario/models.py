@@ -1,0 +1,177 @@
+"""What a scenario file may say. The keys here, in kebab-case, are the keys of the file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from harness import units
+from harness.errors import nearest
+from harness.scenario.types import (
+    AbortSentence,
+    Count,
+    Duration,
+    Model,
+    Name,
+    Rate,
+    Sentence,
+    SettingValue,
+    Share,
+    Text,
+    Where,
+    kind_of,
+)
+
+PHASE_KEYS = ("rate", "ramp")
+FAULT_KEYS = ("on", "at", "for")
+DEFAULT_TIMEOUT_S = 2.0
+
+
+class Retries(Model):
+    """What clients of one endpoint do after a failed attempt."""
+
+    policy: Literal["none", "immediate", "exponential"] = Field(
+        description="none; immediate: at once; exponential: full jitter, uniform between 0 and base doubled each time"
+    )
+    limit: Annotated[int, Field(ge=0, le=100)] = Field(0, description="retries per arrival at most")
+    base: Duration = Field(0.1, description="exponential: the first wait is at most this")
+    cap: Duration = Field(2.0, description="exponential: no wait is longer than this")
+    budget: Share | None = Field(None, description="share of arrivals that may be retried; absent: no budget")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Retries:
+        if self.policy != "none" and self.limit == 0:
+            raise ValueError(f"the policy `{self.policy}` needs a limit of at least 1, such as `limit: 3`")
+        if self.policy == "none" and self.model_fields_set - {"policy"}:
+            raise ValueError("the policy `none` takes no other keys")
+        if self.policy == "immediate" and self.model_fields_set & {"base", "cap"}:
+            raise ValueError("`base` and `cap` belong to the policy `exponential`")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseRate:
+    """The arrival rate of a phase: absolute (per second), or relative to the steady rate (0.3 for `+30%`)."""
+
+    value: float
+    relative: bool
+
+    def of(self, steady: float) -> float:
+        """Arrivals per second when the steady rate is `steady`."""
+        return round(steady * (1 + self.value), 9) if self.relative else self.value
+
+
+def _phase_rate(value: Any) -> PhaseRate:
+    if not isinstance(value, str):
+        raise ValueError(f"expected a rate such as `+30%` or `200/s`, got {kind_of(value)}")
+    if value.endswith("%"):
+        if value[0] not in "+-":
+            raise ValueError(f"expected a signed percentage such as `+{value}`, got `{value}`")
+        rate = PhaseRate(units.parse_percentage(value), relative=True)
+    else:
+        rate = PhaseRate(units.parse_rate(value), relative=False)
+    if rate.of(1.0) <= 0:
+        raise ValueError(f"expected a rate above zero, got `{value}`")
+    return rate
+
+
+class PhaseEntry(Model):
+    """`{spike: 40s, rate: +30%, ramp: 2s}`: a name with its duration, perhaps a rate, perhaps a ramp to it."""
+
+    name: Name
+    duration: Duration
+    rate: Annotated[PhaseRate, BeforeValidator(_phase_rate)] | None = None
+    ramp: Duration | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _unfolded(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            raise ValueError(f"expected a phase such as `{{spike: 40s, rate: +30%}}`, got {kind_of(data)}")
+        names = [key for key in data if key not in PHASE_KEYS]
+        if len(names) != 1:
+            hints = [nearest(name, PHASE_KEYS) for name in names if "did you mean" in nearest(name, PHASE_KEYS)]
+            got = ", ".join(f"`{key}`" for key in data)
+            raise ValueError(
+                "; ".join([f"expected one name with its duration, and perhaps rate and ramp, got {got}", *hints])
+            )
+        return {"name": names[0], "duration": data[names[0]], **{key: data[key] for key in PHASE_KEYS if key in data}}
+
+    @model_validator(mode="after")
+    def _ramp_fits(self) -> PhaseEntry:
+        if self.ramp is not None and self.ramp > self.duration:
+            raise ValueError("the ramp is longer than its phase")
+        return self
+
+
+class FaultEntry(Model):
+    """`- latency: {on: app->postgres, latency: 150ms, at: spike + 5s, for: 10s}`: a fault with where and when."""
+
+    kind: str
+    on: str = ""
+    at: str
+    for_: Duration = Field(alias="for")
+    params: dict[str, str]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _unfolded(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or len(data) != 1:
+            raise ValueError(
+                f"expected a fault such as `redis-down: {{at: spike + 10s, for: 15s}}`, got {kind_of(data)}"
+            )
+        (kind, body), *_ = data.items()
+        if not isinstance(body, dict):
+            raise ValueError(f"expected `{kind}: {{at: spike + 10s, for: 15s}}`, got {kind_of(body)} after `{kind}:`")
+        given = {key: body[key] for key in FAULT_KEYS if key in body}
+        return {"kind": kind, "params": {key: body[key] for key in body if key not in FAULT_KEYS}, **given}
+
+
+class LoadModel(Model):
+    """The traffic: who (a locustfile), how often, in which phases, and how clients behave when something fails."""
+
+    users: Where = Field(description="a locustfile, relative to this file")
+    arrivals: Literal["poisson", "uniform"] = Field("poisson", description="how arrivals are spaced")
+    rate: Rate = Field(description="the steady rate; percentages of phases are of it")
+    timeout: Duration = Field(DEFAULT_TIMEOUT_S, description="how long a client waits for an answer, per attempt")
+    pool: Count | None = Field(None, description="virtual users; from rate x timeout x (1 + retries) when absent")
+    retries: dict[str, Retries] = Field(default_factory=dict, description="by endpoint; others don't retry")
+    phases: tuple[PhaseEntry, ...] = Field(min_length=2, description="in order; the first is `warm-up`")
+
+
+class LoadPatch(Model):
+    """What a variant changes about the load; the phases are the same for all variants."""
+
+    rate: Rate | None = None
+    timeout: Duration | None = None
+    pool: Count | None = None
+    retries: dict[str, Retries] = Field(default_factory=dict)
+
+
+class Variant(Model):
+    """One way of setting up target and clients; the load and the fault stay the same."""
+
+    preset: str = Field("", description="a preset of the target")
+    settings: dict[str, SettingValue] = Field(default_factory=dict, description="single settings on top of the preset")
+    ends_as: Literal["none", "contained", "cascading", "metastable"] | None = Field(
+        None, description="what this variant is known to show; not part of the hypothesis"
+    )
+    load: LoadPatch = Field(default_factory=LoadPatch)
+
+
+class Scenario(Model):
+    """A load, a fault in it, and what is expected to hold."""
+
+    name: Name
+    hypothesis: Text = Field(description="one sentence that the run may prove wrong")
+    teaches: Text | None = Field(None, description="one line: what somebody learns from running this")
+    target: Where = Field(description="a target by name, or the path of its folder")
+    variant: str = Field("", description="one of `variants`; without them, a preset of the target")
+    variants: dict[Name, Variant] = Field(default_factory=dict)
+    settings: dict[str, SettingValue] = Field(default_factory=dict, description="single settings, for all variants")
+    load: LoadModel
+    faults: tuple[FaultEntry, ...] = Field(min_length=1)
+    expect: tuple[Sentence, ...] = Field(min_length=1)
+    abort_when: tuple[AbortSentence, ...] = ()

@@ -1,0 +1,231 @@
+"""From a scenario file to a Plan: every name looked up, every time in seconds, everything impossible refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness import expectations, units
+from harness.errors import ScenarioError, nearest
+from harness.faults.base import FaultType
+from harness.paths import shipped
+from harness.plan import Arm, ArmKind, Load, Plan, Retry, Segment
+from harness.scenario import overrides as command_line
+from harness.scenario.document import Document, Keys
+from harness.scenario.injections import plan_faults
+from harness.scenario.manifest import Target, check_value, load_target
+from harness.scenario.models import LoadModel, Retries, Scenario
+from harness.scenario.source import read_file
+from harness.scenario.timeline import lay_out
+from harness.scenario.validation import validate
+
+MAX_REPEAT = 100
+MASK = "***"
+_SECRET_WORDS = ("password", "passwd", "token", "secret", "key", "credential")
+
+
+def resolve(
+    file: Path,
+    *,
+    catalogue: Mapping[str, FaultType],
+    variant: str | None = None,
+    seed: int | None = None,
+    repeat: int = 1,
+    only: str | None = None,
+    overrides: Sequence[str] = (),
+) -> Plan:
+    """The plan of a scenario file; nothing is started or touched.
+
+    `variant` takes the place of the file's own, `overrides` are `path=value` and win over everything in the file.
+    Without a `seed` one is drawn; the plan always carries it. `repeat` pairs of arms are interleaved A B B A;
+    `only` keeps the arms of one kind, `baseline` or `fault`.
+    Raises ScenarioError for anything that is wrong with the file, its target or the command line.
+    """
+    if not 1 <= repeat <= MAX_REPEAT:
+        raise ScenarioError(f"expected 1 to {MAX_REPEAT} repeats", file=f"--repeat {repeat}")
+    if only not in (None, "baseline", "fault"):
+        raise ScenarioError("expected `baseline` or `fault`", file=f"--only {only}")
+    document = read_file(file)
+    if variant is not None:
+        document = document.replaced(("variant",), variant, f"--variant {variant}")
+    document = command_line.apply(document, overrides)
+    scenario = validate(Scenario, document)
+    target = _find_target(scenario.target, file, document)
+    for name, other in scenario.variants.items():
+        _check_setup(target, other.preset, other.settings, ("variants", name), document)
+    _check_setup(target, "", scenario.settings, (), document)
+    preset = _preset(scenario, target, document)
+
+    document = document.grafted(("variants", scenario.variant, "load"), ("load",), levels=2)
+    document = document.grafted(("variants", scenario.variant, "settings"), ("settings",), levels=1)
+    document = command_line.apply(document, overrides)
+    scenario = validate(Scenario, document)
+    _check_endpoints(scenario, target, document)
+    _check_abort_conditions(scenario, document)
+    phases, segments = lay_out(scenario.load, document)
+    load = _load(scenario.load, segments, _locustfile(scenario.load, file, document), _seed(seed))
+    resolved = _resolved(document.data, scenario, load, target.values(preset, scenario.settings))
+    return Plan(
+        name=scenario.name,
+        hypothesis=scenario.hypothesis,
+        scenario_file=str(file),
+        scenario=resolved,
+        scenario_sha256=hashlib.sha256(_canonical(resolved)).hexdigest(),
+        target_name=target.name,
+        target_folder=str(target.folder),
+        variant=scenario.variant or "default",
+        settings=target.environment(preset, scenario.settings),
+        arms=_arms(repeat, only),
+        phases=phases,
+        load=load,
+        faults=plan_faults(scenario.faults, catalogue, target, phases, document),
+        expect=scenario.expect,
+        abort_when=scenario.abort_when,
+        seed=load.seed,
+    )
+
+
+def _seed(given: int | None) -> int:
+    return secrets.randbits(32) if given is None else given
+
+
+def _find_target(name: str, file: Path, document: Document) -> Target:
+    here = file.resolve().parent
+    search = [here, here / "targets", here.parent / "targets", Path.cwd() / "targets", shipped("targets")]
+    try:
+        return load_target(name, search)
+    except ScenarioError as error:
+        if error.file:
+            raise
+        raise document.error(("target",), error.message, remedy=error.remedy) from error
+
+
+def _check_setup(target: Target, preset: str, settings: Mapping[str, str], path: Keys, document: Document) -> None:
+    if preset and preset not in target.presets:
+        remedy = nearest(preset, target.presets)
+        raise document.error((*path, "preset"), f"the target has no preset `{preset}`", remedy=remedy)
+    for name, value in settings.items():
+        check_value(target, document, (*path, "settings", name), name, value)
+
+
+def _preset(scenario: Scenario, target: Target, document: Document) -> str:
+    """The preset of the chosen variant: through the scenario's `variants`, or directly where there are none."""
+    chosen, known = scenario.variant, scenario.variants or target.presets
+    if chosen and chosen not in known:
+        raise document.error(("variant",), f"unknown variant `{chosen}`", remedy=nearest(chosen, known))
+    if not scenario.variants:
+        return chosen
+    if not chosen:
+        raise document.error(("variant",), "is missing: which one of `variants`", remedy=nearest("", known))
+    return scenario.variants[chosen].preset
+
+
+def _check_endpoints(scenario: Scenario, target: Target, document: Document) -> None:
+    named: list[tuple[Keys, str]] = [(("load", "retries", name), name) for name in scenario.load.retries]
+    named += [(("expect", index), expectations.parse(text).endpoint) for index, text in enumerate(scenario.expect)]
+    for path, endpoint in named:
+        if endpoint and endpoint not in target.dependencies:
+            remedy = nearest(endpoint, target.dependencies)
+            raise document.key_error(path, f"the target declares no endpoint `{endpoint}`", remedy=remedy)
+
+
+def _check_abort_conditions(scenario: Scenario, document: Document) -> None:
+    """While a run is on, only the error rate and p95 of all endpoints together are known."""
+    for index, text in enumerate(scenario.abort_when):
+        condition = expectations.parse_abort(text)
+        if condition.endpoint or condition.metric not in ("error-rate", "p95"):
+            raise document.error(
+                ("abort-when", index),
+                f"`{text}` can't be watched live",
+                remedy="use `error-rate` or `p95` of all endpoints together, such as `error-rate > 50% for 5s`",
+            )
+
+
+def _locustfile(load: LoadModel, file: Path, document: Document) -> Path:
+    path = (file.resolve().parent / load.users).resolve()
+    if not path.is_file():
+        remedy = "give a path relative to the scenario file"
+        raise document.error(("load", "users"), f"no locustfile at {path}", remedy=remedy)
+    return path
+
+
+def _load(model: LoadModel, segments: tuple[Segment, ...], locustfile: Path, seed: int) -> Load:
+    peak = max(max(segment.rate_start, segment.rate_end) for segment in segments)
+    return Load(
+        locustfile=str(locustfile),
+        spacing=model.arrivals,
+        segments=segments,
+        seed=seed,
+        users=model.pool or pool_size(peak, model.timeout, model.retries.values()),
+        timeout_s=model.timeout,
+        patience_s=model.timeout,
+        retries={
+            name: Retry(retry.policy, retry.limit, retry.base, retry.cap, retry.budget)
+            for name, retry in model.retries.items()
+            if retry.policy != "none"
+        },
+    )
+
+
+def pool_size(peak_rate: float, timeout_s: float, retries: Iterable[Retries]) -> int:
+    """Virtual users so that an arrival finds a free one even when every attempt of every arrival times out.
+
+    Little's law, rate x time held, where the time is a timeout per attempt and the waits between them, for the
+    endpoint that holds longest; on top 10 % and four standard deviations of a Poisson count.
+    """
+    held_s = max((_held_s(timeout_s, retry) for retry in retries), default=timeout_s)
+    mean = peak_rate * held_s
+    return math.ceil(1.1 * mean + 4 * math.sqrt(mean)) + 5
+
+
+def _held_s(timeout_s: float, retry: Retries) -> float:
+    waits = [min(retry.cap, retry.base * 2.0**k) for k in range(retry.limit)] if retry.policy == "exponential" else []
+    allowed = retry.limit if retry.budget is None else min(retry.limit, retry.budget)
+    share = allowed / retry.limit if retry.limit else 0.0
+    return timeout_s * (1 + allowed) + sum(waits) * share
+
+
+def _arms(repeat: int, only: str | None) -> tuple[Arm, ...]:
+    arms: list[Arm] = []
+    for pair in range(1, repeat + 1):
+        kinds: tuple[ArmKind, ...] = ("baseline", "fault") if pair % 2 else ("fault", "baseline")
+        arms += [Arm(f"{kind}-{pair}", kind, pair) for kind in kinds if only in (None, kind)]
+    return tuple(arms)
+
+
+def _resolved(data: Mapping[str, Any], scenario: Scenario, load: Load, settings: Mapping[str, str]) -> dict[str, Any]:
+    """The scenario with the user's own keys and words, what was left out filled in, and secrets masked."""
+    chosen = {name: body for name, body in data.get("variants", {}).items() if name == scenario.variant}
+    filled = {
+        "arrivals": load.spacing,
+        "timeout": units.format_duration(load.timeout_s),
+        "pool": str(load.users),
+    }
+    return {
+        **data,
+        **({"variants": {name: _masked(body) for name, body in chosen.items()}} if chosen else {}),
+        "variant": scenario.variant or "default",
+        "settings": _masked(settings),
+        "load": {**filled, **data["load"]},
+        "expect": list(scenario.expect),
+        "abort-when": list(scenario.abort_when),
+    }
+
+
+def _masked(values: Mapping[str, Any]) -> dict[str, Any]:
+    masked: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            masked[name] = _masked(value)
+        else:
+            masked[name] = MASK if any(word in name.lower() for word in _SECRET_WORDS) else value
+    return masked
+
+
+def _canonical(data: Mapping[str, Any]) -> bytes:
+    return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()

@@ -1,0 +1,104 @@
+"""JSON Schema of scenario files and target manifests, for completion and checks in an editor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from harness.faults.base import FaultType, Param
+from harness.scenario.manifest import Manifest
+from harness.scenario.models import PHASE_KEYS, Scenario
+from harness.scenario.timeline import WARM_UP
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_INSTANT = {
+    "type": "string",
+    "pattern": r"^([a-z][a-z0-9_.-]*(\s*\+\s*[0-9.]+(us|ms|s|m|h))?|[0-9.]+(us|ms|s|m|h))$",
+    "description": "a moment: in a phase (`spike + 10s`), at its start (`spike`), or since the arm's start (`25s`)",
+    "examples": ["spike + 10s", "25s"],
+}
+_PARAM_TYPES: dict[str, dict[str, Any]] = {
+    "duration": {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?(us|ms|s|m|h)$"},
+    "integer": {"type": ["integer", "string"], "pattern": "^[0-9]+$"},
+    "number": {"type": ["number", "string"]},
+    "percentage": {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?%$"},
+    "choice": {"type": "string"},
+    "string": {"type": "string"},
+}
+
+
+def scenario_schema(catalogue: Mapping[str, FaultType]) -> dict[str, Any]:
+    """The schema of a scenario file; it knows the faults of `catalogue` and their parameters."""
+    schema = Scenario.model_json_schema(by_alias=True)
+    definitions = schema["$defs"]
+    duration = definitions["PhaseEntry"]["properties"]["duration"]
+    definitions["PhaseEntry"] = _phase_schema(duration)
+    definitions["FaultEntry"] = _fault_schema(duration, catalogue)
+    return {"$schema": DIALECT, **schema, "title": "Scenario"}
+
+
+def manifest_schema() -> dict[str, Any]:
+    """The schema of a target's `target.yaml`."""
+    schema = Manifest.model_json_schema(by_alias=True)
+    schema["properties"]["edges"]["items"] = {
+        "type": "string",
+        "pattern": r"^[^\s>]+\s*->\s*\S+$",
+        "examples": ["app->postgres"],
+    }
+    return {"$schema": DIALECT, **schema, "title": "Target"}
+
+
+def _phase_schema(duration: Mapping[str, Any]) -> dict[str, Any]:
+    rate = {
+        "type": "string",
+        "pattern": r"^([+-][0-9]+(\.[0-9]+)?%|[0-9]+(\.[0-9]+)?/(s|min|h))$",
+        "description": "relative to the steady rate, or absolute",
+        "examples": ["+30%", "200/s"],
+    }
+    ramp = {**_plain(duration), "description": "time in which the rate changes linearly, at the phase's start"}
+    return {
+        "type": "object",
+        "description": f"a phase's name with its duration; the first phase is `{WARM_UP}`",
+        "properties": dict(zip(PHASE_KEYS, (rate, ramp), strict=True)),
+        "additionalProperties": _plain(duration),
+        "minProperties": 1,
+        "maxProperties": 1 + len(PHASE_KEYS),
+        "examples": [{"steady": "30s"}, {"spike": "40s", "rate": "+30%", "ramp": "2s"}],
+    }
+
+
+def _fault_schema(duration: Mapping[str, Any], catalogue: Mapping[str, FaultType]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "description": "a fault's name with where, when and how",
+        "properties": {name: _one_fault(fault, duration) for name, fault in catalogue.items()},
+        "additionalProperties": False,
+        "minProperties": 1,
+        "maxProperties": 1,
+    }
+
+
+def _one_fault(fault: FaultType, duration: Mapping[str, Any]) -> dict[str, Any]:
+    required = ["at", "for", *(name for name, param in fault.params.items() if param.required)]
+    default = f"; default: {fault.default_place}" if fault.default_place else ""
+    return {
+        "type": "object",
+        "description": fault.summary,
+        "properties": {
+            "on": {"type": "string", "description": f"the {fault.place} that is hit{default}"},
+            "at": _INSTANT,
+            "for": {**_plain(duration), "description": "how long"},
+            **{name: _param(param) for name, param in fault.params.items()},
+        },
+        "required": required if fault.default_place else ["on", *required],
+        "additionalProperties": False,
+    }
+
+
+def _param(param: Param) -> dict[str, Any]:
+    schema = {**_PARAM_TYPES[param.kind], "description": param.help}
+    return {**schema, "enum": list(param.choices)} if param.choices else schema
+
+
+def _plain(schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in schema.items() if key != "title"}

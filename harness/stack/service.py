@@ -1,0 +1,217 @@
+"""An L4 service: what a Kubernetes Service does with connections, in a process of its own.
+
+    python -m harness.stack.service SPEC.json
+
+Every new connection goes to one ready backend, drawn at random (as kube-proxy in iptables mode does) from a seeded
+generator, and stays there until either side closes it. Readiness is an HTTP GET per backend and second; a backend
+leaves the draw after three failures in a row and comes back with the first success; connections it already has are
+left alone. With no ready backend a new connection is reset. SPEC: `{"listen": "host:port", "seed": int,
+"backends": [{"name", "address": "host:port", "ready": "host:port", "path": "/readyz"}]}`. Standard output has one JSON
+line per change of readiness, and the process ends when its standard input closes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import socket
+import struct
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import uvloop
+
+from harness.probes import split
+
+PERIOD_S = 1.0
+TIMEOUT_S = 1.0
+FAILURES = 3
+DIAL_TIMEOUT_S = 1.0
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+@dataclass(slots=True)
+class Backend:
+    """One replica behind the service."""
+
+    name: str
+    address: tuple[str, int]
+    ready_at: tuple[str, int]
+    path: str
+    ready: bool = False
+    failures: int = 0
+
+
+@dataclass(slots=True)
+class Service:
+    """The endpoints of a service and the draw among those that are ready."""
+
+    backends: list[Backend]
+    draw: random.Random
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def pick(self) -> Backend | None:
+        """A ready backend, or None."""
+        ready = [backend for backend in self.backends if backend.ready]
+        return self.draw.choice(ready) if ready else None
+
+    async def watch(self, backend: Backend) -> None:
+        """Probe one backend for ever."""
+        while True:
+            ok = await _answers(backend)
+            backend.failures = 0 if ok else backend.failures + 1
+            ready = ok or (backend.ready and backend.failures < FAILURES)
+            if ready != backend.ready:
+                backend.ready = ready
+                _say(backend=backend.name, ready=ready)
+            await asyncio.sleep(PERIOD_S if backend.ready else 0.1)
+
+    async def dial(self, front: Front) -> None:
+        """Connect a new client to a backend, or reset it."""
+        backend = self.pick()
+        if backend is None:
+            front.reset()
+            return
+        try:
+            connect = asyncio.get_running_loop().create_connection(lambda: Back(front), *backend.address)
+            async with asyncio.timeout(DIAL_TIMEOUT_S):
+                await connect
+        except OSError:
+            front.reset()
+
+
+class Front(asyncio.Protocol):
+    """The client's side of a relayed connection."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._early = bytearray()
+        self.transport: asyncio.Transport | None = None
+        self.back: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client has connected: dial a backend."""
+        self.transport = cast(asyncio.Transport, transport)
+        task = asyncio.ensure_future(self._service.dial(self))
+        self._service.tasks.add(task)
+        task.add_done_callback(self._service.tasks.discard)
+
+    def connected(self, back: asyncio.Transport) -> None:
+        """The backend has accepted: pass on what has come meanwhile."""
+        if self.transport is None:
+            back.abort()
+            return
+        self.back = back
+        back.write(bytes(self._early))
+        self._early.clear()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the client."""
+        if self.back is None:
+            self._early += data
+        else:
+            self.back.write(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        """The client has gone."""
+        self.transport = None
+        if self.back is not None:
+            self.back.close()
+
+    def pause_writing(self) -> None:
+        """The client reads slowly: stop reading from the backend."""
+        if self.back is not None:
+            self.back.pause_reading()
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        if self.back is not None and not self.back.is_closing():
+            self.back.resume_reading()
+
+    def reset(self) -> None:
+        """Refuse the client as a Service without endpoints does."""
+        if self.transport is not None:
+            raw = self.transport.get_extra_info("socket")
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            self.transport.abort()
+
+
+class Back(asyncio.Protocol):
+    """The backend's side of a relayed connection."""
+
+    def __init__(self, front: Front) -> None:
+        self._front = front
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The backend has accepted."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._front.connected(self._transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the backend."""
+        if self._front.transport is not None:
+            self._front.transport.write(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The backend has closed, or died: so is the client's connection."""
+        if self._front.transport is not None:
+            if exc is not None:
+                self._front.reset()
+            else:
+                self._front.transport.close()
+
+    def pause_writing(self) -> None:
+        """The backend reads slowly: stop reading from the client."""
+        if self._front.transport is not None:
+            self._front.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """The backend has caught up."""
+        if self._front.transport is not None and not self._front.transport.is_closing():
+            self._front.transport.resume_reading()
+
+
+async def serve(spec: dict[str, Any]) -> None:
+    """Run one service until standard input closes."""
+    service = Service(
+        backends=[
+            Backend(one["name"], split(one["address"]), split(one["ready"]), one["path"]) for one in spec["backends"]
+        ],
+        draw=random.Random(spec["seed"]),
+    )
+    loop = asyncio.get_running_loop()
+    host, port = split(spec["listen"])
+    server = await loop.create_server(lambda: Front(service), host, port, backlog=4096)
+    watchers = [asyncio.ensure_future(service.watch(backend)) for backend in service.backends]
+    _say(listening=True)
+    await loop.run_in_executor(None, sys.stdin.buffer.read)
+    for watcher in watchers:
+        watcher.cancel()
+    server.close()
+
+
+async def _answers(backend: Backend) -> bool:
+    try:
+        async with asyncio.timeout(TIMEOUT_S):
+            reader, writer = await asyncio.open_connection(*backend.ready_at)
+            try:
+                writer.write(f"GET {backend.path} HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\r\n".encode())
+                status = await reader.readline()
+            finally:
+                writer.close()
+    except (OSError, TimeoutError):
+        return False
+    return status.split(b" ")[1:2] == [b"200"]
+
+
+def _say(**fields: Any) -> None:
+    sys.stdout.write(json.dumps(fields) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    uvloop.run(serve(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))))

@@ -1,0 +1,1 @@
+"""Pure numpy/scipy functions on arrays; knows nothing of scenarios."""

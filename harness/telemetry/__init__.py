@@ -1,0 +1,1 @@
+"""Reads gauges off the running stack, once a second or oftener."""

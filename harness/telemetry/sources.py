@@ -1,0 +1,126 @@
+"""Where gauges come from: one small function per kind of source, each returning `(component, metric, value)`.
+
+A source raises OSError or SourceError when it has nothing to say; a silent second is then missing from the record,
+which is the truth.
+"""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import psycopg
+import redis
+from prometheus_client.parser import text_string_to_metric_families
+
+from harness.probes import split
+from harness.proxy.client import ToxiproxyClient
+
+Reading = tuple[str, str, float]
+TIMEOUT_S = 1.0
+_OF_NO_INTEREST = ("python_", "process_")
+
+
+class SourceError(Exception):
+    """A source answered, but not with gauges."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A named source of readings."""
+
+    name: str
+    read: Callable[[], list[Reading]]
+
+
+def metrics_page(component: str, address: str) -> Source:
+    """A `/metrics` page in Prometheus' text format.
+
+    A sample without labels keeps its name. `attempts_total{to="auth"}` becomes `attempts_total:<component>` of `auth`:
+    attempts are told where they arrive. Any other label value is appended to the metric's name.
+    """
+    return Source(component, lambda: list(_parse(component, _get(address, "/metrics"))))
+
+
+def postgres(component: str, address: str) -> Source:
+    """Connections and transactions of a PostgreSQL server, over a connection of its own per reading."""
+    return Source(component, lambda: _postgres(component, address))
+
+
+def valkey(component: str, address: str) -> Source:
+    """Clients and commands of a Redis or Valkey server."""
+    return Source(component, lambda: _redis(component, address))
+
+
+def proxies(api: str, component_of: dict[str, str]) -> Source:
+    """Bytes through each proxy; `component_of` maps a proxy's name to its telemetry component."""
+
+    def read() -> list[Reading]:
+        metrics = ToxiproxyClient(*split(api)).metrics()
+        return [
+            (component_of[proxy], f"{kind}_bytes_total:{direction}", float(value))
+            for (proxy, direction, kind), value in metrics.items()
+            if proxy in component_of
+        ]
+
+    return Source("proxies", read)
+
+
+def _get(address: str, path: str) -> str:
+    connection = http.client.HTTPConnection(*split(address), timeout=TIMEOUT_S)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        if response.status != 200:
+            raise SourceError(f"HTTP status {response.status}")
+        return response.read().decode()
+    except http.client.HTTPException as error:
+        raise SourceError(str(error)) from error
+    finally:
+        connection.close()
+
+
+def _parse(component: str, page: str) -> Iterator[Reading]:
+    for family in text_string_to_metric_families(page):
+        if family.name.startswith(_OF_NO_INTEREST):
+            continue
+        for sample in family.samples:
+            if sample.name.endswith("_created") or "le" in sample.labels:
+                continue
+            if sample.name == "attempts_total" and "to" in sample.labels:
+                yield sample.labels["to"], f"attempts_total:{component}", float(sample.value)
+            else:
+                yield component, ":".join((sample.name, *sample.labels.values())), float(sample.value)
+
+
+def _postgres(component: str, address: str) -> list[Reading]:
+    host, port = split(address)
+    dsn = f"host={host} port={port} user=postgres dbname=postgres connect_timeout=1"
+    try:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            row = connection.execute(
+                "select count(*) filter (where state = 'active'), count(*), max(setting::int),"
+                " (select sum(xact_commit + xact_rollback) from pg_stat_database)"
+                " from pg_stat_activity, pg_settings where backend_type = 'client backend' and name = 'max_connections'"
+            ).fetchone()
+    except psycopg.Error as error:
+        raise SourceError(str(error)) from error
+    names = ("connections_active", "connections", "connections_limit", "requests_total")
+    return [(component, name, float(value)) for name, value in zip(names, row or (), strict=True)]
+
+
+def _redis(component: str, address: str) -> list[Reading]:
+    host, port = split(address)
+    client = redis.Redis(host=host, port=port, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S)
+    try:
+        with client:
+            info = client.info()
+    except redis.RedisError as error:
+        raise SourceError(str(error)) from error
+    assert isinstance(info, dict)
+    return [
+        (component, "connections", float(info["connected_clients"])),
+        (component, "requests_total", float(info["total_commands_processed"])),
+        (component, "memory_bytes", float(info["used_memory"])),
+    ]

@@ -1,0 +1,111 @@
+"""Quantities as people write them (`250ms`, `120/s`, `30%`, `1pp`, `64MiB`), and back.
+
+Every quantity is one number followed at once by its unit. Parsing is exact decimal arithmetic up to the last
+step, so `250ms` is the float nearest to 0.25; `format_*` gives the shortest text that parses to the same value.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+
+from harness.errors import nearest
+
+_DURATIONS = {"us": "0.000001", "ms": "0.001", "s": "1", "m": "60", "h": "3600"}
+_RATES = {"/s": 1, "/min": 60, "/h": 3600}
+_SIZES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_QUANTITY = re.compile(r"(?P<number>[+-]?[0-9]{1,18}(?:\.[0-9]{1,18})?)(?P<unit>[^0-9.+-].*)?", re.DOTALL)
+
+
+class UnitError(ValueError):
+    """A text is not the quantity that was expected; the message says what was, with an example."""
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of `10s`, `250ms`, `2m`, `1h`, `50us`. Raises UnitError."""
+    number, unit = _split(text, "a duration such as `10s` or `250ms`", _DURATIONS)
+    return float(_not_negative(number, text, "a duration") * Decimal(_DURATIONS[unit]))
+
+
+def parse_rate(text: str) -> float:
+    """Events per second of `120/s`, `600/min`, `10/h`. Raises UnitError."""
+    number, unit = _split(text, "a rate such as `120/s` or `600/min`", _RATES)
+    return float(_not_negative(number, text, "a rate") / _RATES[unit])
+
+
+def parse_percentage(text: str) -> float:
+    """The share (0.3) of `30%`; a sign is kept (`+30%` is 0.3, `-20%` is -0.2). Raises UnitError."""
+    number, _ = _split(text, "a percentage such as `30%`", {"%": ""})
+    return float(number / 100)
+
+
+def parse_points(text: str) -> float:
+    """The share (0.01) of `1pp`, one percentage point. Raises UnitError."""
+    number, _ = _split(text, "percentage points such as `1pp`", {"pp": ""})
+    return float(_not_negative(number, text, "a margin") / 100)
+
+
+def parse_size(text: str) -> int:
+    """Bytes of `512B`, `64kB` (1000), `64KiB` (1024), `1.5MiB`, `2GB`. Raises UnitError."""
+    number, unit = _split(text, "a size such as `64KiB` or `10MB`", _SIZES)
+    size = _not_negative(number, text, "a size") * _SIZES[unit]
+    if size != int(size):
+        raise UnitError(f"expected a whole number of bytes, got `{text}`")
+    return int(size)
+
+
+def format_duration(seconds: float) -> str:
+    """`250ms`, `1.5s`, `2m`, `1h`: whole hours or minutes, else the largest unit of which there is at least one."""
+    value = Decimal(repr(float(seconds)))
+    whole = [unit for unit in ("h", "m") if value and value % Decimal(_DURATIONS[unit]) == 0]
+    filled = [unit for unit in ("s", "ms", "us") if value >= Decimal(_DURATIONS[unit]) or not value]
+    unit = [*whole, *filled, "us"][0]
+    return f"{_plain(value / Decimal(_DURATIONS[unit]))}{unit}"
+
+
+def format_rate(per_second: float) -> str:
+    """`120/s`."""
+    return f"{_plain(Decimal(repr(float(per_second))))}/s"
+
+
+def format_percentage(share: float) -> str:
+    """`30%` for 0.3."""
+    return f"{_plain(Decimal(repr(float(share))) * 100)}%"
+
+
+def format_points(share: float) -> str:
+    """`1pp` for 0.01."""
+    return f"{_plain(Decimal(repr(float(share))) * 100)}pp"
+
+
+def format_size(size: int) -> str:
+    """`64KiB`, `10MB`, `1001B`: the largest unit that needs no fraction."""
+    fitting = {factor: unit for unit, factor in _SIZES.items() if size >= factor and size % factor == 0}
+    factor = max(fitting, default=1)
+    return f"{size // factor}{fitting.get(factor, 'B')}"
+
+
+def _split(text: str, expected: str, units: Mapping[str, object]) -> tuple[Decimal, str]:
+    match = _QUANTITY.fullmatch(text.strip())
+    if match is None:
+        raise UnitError(f"expected {expected}, got `{text}`")
+    unit = match["unit"]
+    if unit is None:
+        raise UnitError(f"expected {expected}, got `{text}` without a unit; {nearest('', units)}")
+    if unit.strip() in units and unit not in units:
+        raise UnitError(f"expected {expected}, got `{text}`; write it without a space")
+    if unit not in units:
+        raise UnitError(f"expected {expected}, got `{text}`; {nearest(unit, units)}")
+    return Decimal(match["number"]), unit
+
+
+def _not_negative(number: Decimal, text: str, what: str) -> Decimal:
+    if number < 0:
+        raise UnitError(f"expected {what} that is not negative, got `{text}`")
+    return number
+
+
+def _plain(number: Decimal) -> str:
+    text = format(number, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text

@@ -1,0 +1,141 @@
+"""Processes that a run started are ended, whoever has to do it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from harness import ledger
+from harness.faults.restore import leftovers, rollback_all
+from harness.ledger import Ledger, mark_of
+from harness.ports import reserve_port
+from harness.processes import TAG, Command, Processes, sweep
+
+CHILD_AND_GRANDCHILD = (
+    "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(300)']);"
+    "time.sleep(300)"
+)
+
+CONDUCTOR = """
+import os, sys, time
+from pathlib import Path
+from harness.faults.guard import Guard
+from harness.ledger import Ledger, mark_of
+from harness.processes import Command, Processes
+
+folder = Path(sys.argv[1])
+book = Ledger(folder / "ledger.jsonl")
+book.run(folder.name, mark_of(os.getpid(), "conductor", 15))
+guard = Guard(book, folder / "guard.log")
+scratch = folder / "scratch"
+book.folder(scratch)
+scratch.mkdir()
+processes = Processes(folder.name, book)
+spawned = processes.spawn(Command("sleeper", (sys.executable, "-c", sys.argv[2]), log=str(folder / "log")))
+print(guard._process.pid, spawned.pid, flush=True)
+time.sleep(300)
+"""
+
+
+def _wait(condition: object, timeout_s: float = 20.0) -> bool:
+    deadline = time.monotonic() + timeout_s
+    while not condition():  # type: ignore[operator]
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def _tagged(run_id: str) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(TAG) == run_id and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return found
+
+
+def test_stopping_ends_the_grandchildren_too(tmp_path: Path) -> None:
+    run_id = f"test-{os.getpid()}-stop"
+    processes = Processes(run_id, Ledger(tmp_path / "ledger.jsonl"))
+    processes.spawn(Command("a", (sys.executable, "-c", CHILD_AND_GRANDCHILD), log=str(tmp_path / "log")))
+    assert _wait(lambda: len(_tagged(run_id)) == 2)
+    processes.stop_all()
+    assert _tagged(run_id) == []
+
+
+def test_the_sweep_finds_what_left_its_session(tmp_path: Path) -> None:
+    run_id = f"test-{os.getpid()}-sweep"
+    code = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {'import time; time.sleep(300)'!r}], start_new_session=True)"
+    processes = Processes(run_id, Ledger(tmp_path / "ledger.jsonl"))
+    processes.spawn(Command("a", (sys.executable, "-c", code), log=str(tmp_path / "log"))).wait()
+    assert _wait(lambda: len(_tagged(run_id)) == 1)
+    sweep(run_id)
+    assert _tagged(run_id) == []
+
+
+def test_a_command_that_does_not_exist_is_a_clear_error(tmp_path: Path) -> None:
+    from harness.errors import StackError
+
+    processes = Processes("none", Ledger(tmp_path / "ledger.jsonl"))
+    with pytest.raises(StackError, match="a could not be started: No such file"):
+        processes.spawn(Command("a", ("/does/not/exist",), log=str(tmp_path / "log")))
+
+
+def _start_conductor(folder: Path) -> tuple[subprocess.Popen[str], int, int]:
+    folder.mkdir()
+    conductor = subprocess.Popen(
+        [sys.executable, "-c", CONDUCTOR, str(folder), CHILD_AND_GRANDCHILD], stdout=subprocess.PIPE, text=True
+    )
+    assert conductor.stdout is not None
+    guard_pid, sleeper_pid = map(int, conductor.stdout.readline().split())
+    return conductor, guard_pid, sleeper_pid
+
+
+def test_the_guard_cleans_up_after_a_killed_conductor(tmp_path: Path) -> None:
+    folder = tmp_path / "run-guarded"
+    conductor, guard_pid, sleeper_pid = _start_conductor(folder)
+    conductor.kill()
+    conductor.wait()
+    assert _wait(lambda: not (folder / "ledger.jsonl").exists()), (folder / "guard.log").read_text()
+    assert not psutil.pid_exists(sleeper_pid) or psutil.Process(sleeper_pid).status() == psutil.STATUS_ZOMBIE
+    assert _tagged(folder.name) == []
+    assert not (folder / "scratch").exists()
+    assert _wait(lambda: not psutil.pid_exists(guard_pid) or psutil.Process(guard_pid).status() == psutil.STATUS_ZOMBIE)
+
+
+def test_rollback_cleans_up_when_the_guard_was_killed_too(tmp_path: Path) -> None:
+    folder = tmp_path / "run-unguarded"
+    conductor, guard_pid, _ = _start_conductor(folder)
+    assert leftovers(tmp_path) == [], "a run that is still on is nobody's leftover"
+    os.kill(guard_pid, signal.SIGKILL)
+    conductor.kill()
+    conductor.wait()
+    assert _wait(lambda: leftovers(tmp_path) == [folder.name])
+    done = rollback_all(tmp_path)
+    assert "process sleeper ended" in done[folder.name]
+    assert _tagged(folder.name) == []
+    assert not (folder / "scratch").exists()
+    assert leftovers(tmp_path) == []
+    assert rollback_all(tmp_path) == {}, "doing it twice is harmless"
+
+
+def test_a_ledger_mark_finds_only_the_living() -> None:
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    mark = mark_of(process.pid, "short", 15)
+    assert mark.find() is not None
+    process.kill()
+    assert _wait(lambda: mark.find() is None)
+    process.wait()
+    assert ledger.ProcessMark("gone", process.pid, mark.created, 15).find() is None
+
+
+def test_reserved_ports_differ() -> None:
+    assert len({reserve_port() for _ in range(50)}) == 50

@@ -1,0 +1,57 @@
+"""What `harness plan` shows."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.plan import Plan, PlannedFault
+from harness.scenario.describe import blast_radius, describe, timeline_text
+from harness.scenario.manifest import Target, load_target
+
+
+@pytest.fixture
+def target(folder: Path) -> Target:
+    return load_target(folder / "targets" / "shop")
+
+
+def _fault(component: str, edge: str = "") -> PlannedFault:
+    return PlannedFault("x", "x", 1.0, 1.0, {}, component, edge)
+
+
+def test_the_blast_radius_is_what_is_declared(target: Target) -> None:
+    assert blast_radius(_fault("redis"), target) == {
+        "components": ["app", "redis"],
+        "endpoints": ["product"],
+        "may_spread_to": ["catalog", "checkout"],
+    }
+    assert blast_radius(_fault("postgres", "app->postgres"), target) == {
+        "components": ["app"],
+        "endpoints": ["checkout", "product"],
+        "may_spread_to": ["catalog"],
+    }
+    assert blast_radius(_fault("auth", "app->auth"), target)["endpoints"] == []
+    assert blast_radius(_fault("app", "client->app"), target)["endpoints"] == ["catalog", "checkout", "product"]
+
+
+def test_the_description_is_json_and_adds_up(plan_with: Callable[..., Plan], target: Target) -> None:
+    plan = plan_with(repeat=2)
+    data = json.loads(json.dumps(describe(plan, target), allow_nan=False))
+    assert [phase["arrivals"] for phase in data["phases"]] == [500, 1000, 2570, 1000]
+    assert data["faults"][0]["phase"] == "spike"
+    assert data["faults"][0]["end_s"] == 30.0
+    assert data["touches"] == ["redis"]
+    assert data["duration_s"]["arms"] == 180.0
+    assert data["duration_s"]["estimate"] > 180.0
+    assert data["seed"] == 7
+
+
+def test_the_text_shows_the_fault_under_its_phase(plan_with: Callable[..., Plan], target: Target) -> None:
+    lines = timeline_text(plan_with(), target).splitlines()
+    axis = next(line for line in lines if "|spike" in line)
+    bar = next(line for line in lines if "#" in line)
+    assert axis.index("|spike") < bar.index("#") < bar.rindex("#") < axis.index("|recovery")
+    text = "\n".join(lines)
+    for said in ("redis-down on redis: 20s to 30s", "130/s", "no cascade", "seed  7", "baseline-1 fault-1", "product"):
+        assert said in text

@@ -1,0 +1,95 @@
+"""The target's manifest."""
+
+from pathlib import Path
+
+import pytest
+
+from harness.errors import ScenarioError
+from harness.paths import shipped
+from harness.scenario.manifest import Target, load_target
+
+
+@pytest.fixture
+def target(folder: Path) -> Target:
+    return load_target("shop", [folder / "targets"])
+
+
+def test_it_is_found_by_name_folder_and_file(folder: Path) -> None:
+    home = folder / "targets" / "shop"
+    for way in (load_target("shop", [folder / "targets"]), load_target(home), load_target(str(home / "target.yaml"))):
+        assert way.name == "shop"
+        assert way.folder == home.resolve()
+
+
+def test_an_unknown_name_shows_the_nearest(folder: Path) -> None:
+    with pytest.raises(ScenarioError, match="did you mean `shop`"):
+        load_target("shopp", [folder / "targets"])
+
+
+def test_edges_and_protocols(target: Target) -> None:
+    assert target.edges == (("app", "postgres"), ("app", "redis"), ("app", "auth"))
+    assert target.edge_names == ("client->app", "app->postgres", "app->redis", "app->auth")
+    assert [target.component_protocol(name) for name in target.components] == ["postgres", "redis", "http", "http"]
+    with pytest.raises(KeyError):
+        target.component_protocol("kafka")
+    assert target.capabilities("redis") == {"killable"}
+    assert not target.capabilities("app")
+
+
+def test_settings_become_environment(target: Target) -> None:
+    defaults = {"POOL_SIZE": "5", "POOL_WAIT_SECONDS": "30", "BREAKER": "0", "API_TOKEN": ""}
+    assert target.environment("", {}) == defaults
+    hardened = {**defaults, "POOL_WAIT_SECONDS": "0.25", "BREAKER": "1"}
+    assert target.environment("hardened", {}) == hardened
+    assert target.environment("hardened", {"pool_size": "07"}) == {**hardened, "POOL_SIZE": "7"}
+    with pytest.raises(ValueError, match="whole number"):
+        target.environment("", {"pool_size": "many"})
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "said"),
+    [
+        ("type: integer", "type: intager", 4, "did you mean `integer`"),
+        ("default: 5,", "default: five,", 4, "expected a whole number, got `five`"),
+        ("env: BREAKER", "env: POOL_SIZE", 6, "is the variable of pool_size"),
+        ("env: BREAKER", "env: breaker", 6, "settings.breaker.env"),
+        ("help: circuit breaker", "help: a, b", 6, "needs quotes"),
+        ("pool_wait: 250ms", "pool_wiat: 250ms", 10, "did you mean `pool_wait`"),
+        ("pool_wait: 250ms", "pool_wait: 250", 10, "without a unit"),
+        ("engine: redis", "engine: rediss", 13, "did you mean `redis`"),
+        ('"{target}/app.py"', '"{traget}/app.py"', 16, "did you mean `target`"),
+        ('DB: "{app->postgres}"', 'DB: "{app->postgers}"', 18, "did you mean `app->postgres`"),
+        ("[auth,", '[auth, "{app->redis}",', 21, "start at the process itself"),
+        ("    management: true\n", "", 21, "management: true"),
+        ('DB: "{postgres}"', 'DB: "{port}"', 26, "unknown placeholder"),
+        ("ready: /readyz", "ready: readyz", 19, "processes.app.ready"),
+        ("app->auth]", "app->ath]", 24, "did you mean `auth`"),
+        ("app->auth]", "app->redis]", 24, "twice"),
+        ("app->auth]", "app]", 24, "expected an edge"),
+        ("entry: app", "entry: redis", 25, "no process `redis`"),
+        ("product: [app, redis, ", "product: [app, rediz, ", 29, "did you mean `redis`"),
+        ("app: [postgres, redis", "appp: [postgres, redis", 32, "did you mean `app`"),
+        ("threads: [catalog", "threads: [catalogue", 34, "no endpoint `catalogue`"),
+        ("  auth:", "  redis:", 20, "is a server already"),
+        ("  auth:", "  client:", 20, "taken by the harness"),
+        ("replicas: 2", "replicas: 0", 17, "at least 1"),
+        ("name: shop\n", "", 1, "is missing"),
+        ("entry: app", "entry: app\nowner: me", 26, "unknown key"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_line(folder: Path, old: str, new: str, line: int, said: str) -> None:
+    manifest = folder / "targets" / "shop" / "target.yaml"
+    text = manifest.read_text()
+    assert old in text
+    manifest.write_text(text.replace(old, new, 1))
+    with pytest.raises(ScenarioError) as caught:
+        load_target(manifest)
+    assert caught.value.line == line
+    assert said in str(caught.value)
+
+
+def test_the_shipped_target_is_right() -> None:
+    target = load_target("sample-flask-app", [shipped("targets")])
+    assert {"fragile", "hardened"} <= set(target.presets)
+    assert ("app", "postgres") in target.edges
+    assert {"catalog", "checkout", "product"} <= set(target.dependencies)

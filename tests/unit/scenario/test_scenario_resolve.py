@@ -1,0 +1,279 @@
+"""From a scenario file to a plan, and everything that is refused on the way."""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from harness.errors import ScenarioError
+from harness.faults.base import FaultType
+from harness.plan import Arm, Phase, Plan, PlannedFault, Retry, Segment
+from harness.scenario.models import Retries
+from harness.scenario.resolve import pool_size, resolve
+
+Planner = Callable[..., Plan]
+LATENCY = "latency: {on: app->postgres, latency: 150ms, at: spike + 5s, for: 10s}"
+VARIANTS = """\
+variants:
+  hardened: {preset: hardened, ends-as: contained}
+  fragile:
+    preset: fragile
+    ends-as: metastable
+    settings: {pool_size: 3}
+    load: {timeout: 2s, retries: {checkout: {policy: immediate, limit: 3}}}
+load:
+"""
+RETRIES = "timeout: 1s\n  retries: {checkout: {policy: exponential, limit: 2, base: 1s, budget: 10%}, product: {policy: none}}"
+
+
+def test_times_are_absolute_and_rates_follow_the_steady_one(plan_with: Planner) -> None:
+    plan = plan_with()
+    assert plan.phases == (
+        Phase("warm-up", 0.0, 5.0, 100.0),
+        Phase("steady", 5.0, 15.0, 100.0),
+        Phase("spike", 15.0, 35.0, 130.0),
+        Phase("recovery", 35.0, 45.0, 100.0),
+    )
+    assert plan.load.segments == (
+        Segment(0.0, 5.0, 100.0, 100.0),
+        Segment(5.0, 15.0, 100.0, 100.0),
+        Segment(15.0, 17.0, 100.0, 130.0),
+        Segment(17.0, 35.0, 130.0, 130.0),
+        Segment(35.0, 45.0, 100.0, 100.0),
+    )
+    assert plan.faults == (PlannedFault("redis-down", "redis-down", 20.0, 10.0, {}, "redis", ""),)
+    assert plan.load.duration_s == plan.arm_duration_s == 45.0
+
+
+def test_a_rate_may_be_absolute_or_below(plan_with: Planner) -> None:
+    assert plan_with(("rate: +30%", "rate: 250/s")).phases[2].rate == 250.0
+    assert plan_with(("rate: +30%", "rate: -25%")).phases[2].rate == 75.0
+
+
+def test_a_ramp_in_the_first_phase_starts_from_nothing(plan_with: Planner) -> None:
+    segments = plan_with(("{warm-up: 5s}", "{warm-up: 5s, ramp: 5s}")).load.segments
+    assert segments[0] == Segment(0.0, 5.0, 0.0, 100.0)
+    assert segments[1].start_s == 5.0
+
+
+@pytest.mark.parametrize(
+    ("at", "at_s"), [("spike", 15.0), ("spike+5s", 20.0), ("20s", 20.0), ("steady + 500ms", 5.5), ("5s", 5.0)]
+)
+def test_instants(plan_with: Planner, at: str, at_s: float) -> None:
+    assert plan_with(("at: spike + 5s", f"at: {at}")).faults[0].at_s == at_s
+
+
+def test_fault_parameters_are_in_base_units_with_defaults(plan_with: Planner) -> None:
+    text = LATENCY.replace("latency: 150ms", "latency: 150ms, toxicity: 50%")
+    plan = plan_with(("redis-down: {at: spike + 5s, for: 10s}", text))
+    params = {"latency": 0.15, "jitter": 0.0, "toxicity": 0.5, "stream": "downstream"}
+    assert plan.faults == (PlannedFault("latency", "latency", 20.0, 10.0, params, "postgres", "app->postgres"),)
+
+
+def test_a_fault_twice_has_two_ids(plan_with: Planner) -> None:
+    again = "for: 5s}\n  - redis-down: {at: spike + 10s, for: 5s}"
+    assert [fault.id for fault in plan_with(("for: 10s}", again)).faults] == ["redis-down", "redis-down-2"]
+
+
+def test_arms_are_interleaved(plan_with: Planner) -> None:
+    assert [arm.name for arm in plan_with(repeat=3).arms] == [
+        "baseline-1",
+        "fault-1",
+        "fault-2",
+        "baseline-2",
+        "baseline-3",
+        "fault-3",
+    ]
+    assert plan_with(repeat=2, only="fault").arms == (Arm("fault-1", "fault", 1), Arm("fault-2", "fault", 2))
+
+
+def test_the_seed_is_the_given_one_or_a_drawn_one(plan_with: Planner) -> None:
+    assert plan_with(seed=7).seed == plan_with(seed=7).load.seed == 7
+    assert len({plan_with(seed=None).seed for _ in range(5)}) > 1
+
+
+def test_retries_reach_the_load(plan_with: Planner) -> None:
+    load = plan_with(("timeout: 1s", RETRIES)).load
+    assert load.retries == {"checkout": Retry("exponential", 2, 1.0, 2.0, 0.1)}
+
+
+def test_the_pool_of_users_follows_littles_law() -> None:
+    never = Retries(policy="none")
+    naive = Retries(policy="immediate", limit=3)
+    budget = Retries.model_validate({"policy": "immediate", "limit": 3, "budget": "10%"})
+    assert 100 < pool_size(100.0, 1.0, []) < 160
+    assert pool_size(100.0, 1.0, [never]) == pool_size(100.0, 1.0, [])
+    assert 400 < pool_size(100.0, 1.0, [never, naive]) < 540
+    assert pool_size(100.0, 1.0, [budget]) < pool_size(100.0, 1.0, [naive]) / 3
+
+
+def test_a_given_pool_is_kept(plan_with: Planner) -> None:
+    assert plan_with(("timeout: 1s", "pool: 42")).load.users == 42
+
+
+def test_without_variants_the_variant_is_a_preset(plan_with: Planner) -> None:
+    assert plan_with().settings["POOL_WAIT_SECONDS"] == "0.25"
+    assert plan_with(variant="fragile").settings["POOL_WAIT_SECONDS"] == "30"
+    assert plan_with(("variant: hardened\n", "")).variant == "default"
+
+
+def test_a_variant_of_the_scenario_changes_what_it_says(plan_with: Planner) -> None:
+    hardened = plan_with(("load:\n", VARIANTS))
+    fragile = plan_with(("load:\n", VARIANTS), variant="fragile")
+    assert (hardened.load.timeout_s, hardened.settings["POOL_SIZE"]) == (1.0, "5")
+    assert (fragile.load.timeout_s, fragile.settings["POOL_SIZE"]) == (2.0, "3")
+    assert fragile.load.retries["checkout"] == Retry("immediate", 3, 0.1, 2.0, None)
+    assert fragile.phases == hardened.phases
+    assert fragile.scenario_sha256 != hardened.scenario_sha256
+
+
+def test_a_variants_retries_replace_those_of_the_scenario(plan_with: Planner) -> None:
+    fragile = plan_with(("load:\n", VARIANTS), ("timeout: 1s", RETRIES), variant="fragile")
+    assert fragile.load.retries == {"checkout": Retry("immediate", 3, 0.1, 2.0, None)}
+
+
+def test_the_command_line_wins_over_the_variant(plan_with: Planner) -> None:
+    overrides = ["load.timeout=3s", "settings.pool_size=9", "faults[0].redis-down.for=4s", "expect=[no cascade]"]
+    plan = plan_with(("load:\n", VARIANTS), variant="fragile", overrides=overrides)
+    assert (plan.load.timeout_s, plan.settings["POOL_SIZE"], plan.faults[0].for_s) == (3.0, "9", 4.0)
+    assert plan.expect == ("no cascade",)
+    assert plan_with(("load:\n", VARIANTS), overrides=["variant=fragile"]).variant == "fragile"
+
+
+def test_the_resolved_scenario_keeps_the_users_words(plan_with: Planner) -> None:
+    scenario = plan_with(("load:\n", VARIANTS), variant="fragile").scenario
+    assert json.loads(json.dumps(scenario)) == scenario
+    assert scenario["load"]["timeout"] == "2s"
+    assert scenario["load"]["arrivals"] == "poisson"
+    assert scenario["faults"] == [{"redis-down": {"at": "spike + 5s", "for": "10s"}}]
+    assert scenario["expect"] == ["error-rate of catalog increases by < 1pp", "no cascade"]
+    assert list(scenario["variants"]) == ["fragile"]
+    assert scenario["settings"]["pool_size"] == "3"
+
+
+def test_the_resolved_scenario_resolves_to_itself(
+    plan_with: Planner, folder: Path, catalogue: Mapping[str, FaultType]
+) -> None:
+    plan = plan_with(("load:\n", VARIANTS), variant="fragile")
+    (folder / "again.yaml").write_text(json.dumps(plan.scenario))
+    again = resolve(folder / "again.yaml", catalogue=catalogue, seed=7)
+    assert again.scenario == plan.scenario
+    assert again.scenario_sha256 == plan.scenario_sha256
+    assert (again.load, again.phases, again.faults) == (plan.load, plan.phases, plan.faults)
+
+
+def test_secrets_stay_out_of_the_record(plan_with: Planner) -> None:
+    plan = plan_with(("load:\n", "settings: {api_token: hunter2}\nload:\n"))
+    assert plan.settings["API_TOKEN"] == "hunter2"
+    assert "hunter2" not in json.dumps(plan.scenario)
+    assert plan.scenario["settings"]["api_token"] == "***"
+
+
+REFUSED = [
+    ("hypothesis: It holds.\n", "", 1, "hypothesis: is missing"),
+    ("hypothesis: It holds.", "hypothesis:", 2, "hypothesis: is empty"),
+    ("timeout: 1s", "timeuot: 1s", 8, "load.timeuot: unknown key\n  did you mean `timeout`"),
+    ("timeout: 1s", "timeout: 1", 8, "without a unit"),
+    ("timeout: 1s", "timeout: 0s", 8, "must be above 0"),
+    ("timeout: 1s", "timeout: [1s]", 8, "got a list"),
+    ("timeout: 1s", "pool: many", 8, "expected a whole number, got `many`"),
+    ("timeout: 1s", "arrivals: poison", 8, "did you mean `poisson`"),
+    ("rate: 100/s", "rate: 100", 7, "allowed: /h, /min, /s"),
+    ("target: shop", "target: shopp", 3, "target: no target `shopp`\n  did you mean `shop`"),
+    ("variant: hardened", "variant: hardend", 4, "did you mean `hardened`"),
+    ("users: users.py", "users: nobody.py", 6, "no locustfile"),
+    ("load:\n", "settings: {pool_siez: 3}\nload:\n", 5, "did you mean `pool_size`"),
+    ("load:\n", "settings: {pool_size: three}\nload:\n", 5, "expected a whole number"),
+    ("load:\n", "variants: {fragile: {preset: fragil}}\nload:\n", 5, "did you mean `fragile`"),
+    ("load:\n", "variants: {fragile: {preset: fragile}}\nload:\n", 4, "unknown variant `hardened`"),
+    ("load:\n", "variants: {hardened: {ends-as: fine}}\nload:\n", 5, "allowed: cascading, contained"),
+    ("timeout: 1s", "retries: {chekout: {policy: none}}", 8, "did you mean `checkout`"),
+    ("timeout: 1s", "retries: {checkout: {policy: immediate}}", 8, "needs a limit"),
+    ("timeout: 1s", "retries: {checkout: {policy: immediate, limit: 2, cap: 2s}}", 8, "`exponential`"),
+    ("timeout: 1s", "retries: {checkout: {policy: naive}}", 8, "allowed: exponential, immediate, none"),
+    ("{warm-up: 5s}, ", "", 9, "start with `warm-up"),
+    ("{steady: 10s}", "{warm-up: 10s}", 9, "two phases"),
+    ("rate: +30%", "rate: 30%", 9, "expected a signed percentage such as `+30%`"),
+    ("rate: +30%", "rate: -100%", 9, "above zero"),
+    ("rate: +30%", "rat: +30%", 9, "did you mean `rate`"),
+    ("{steady: 10s}", "{steady: soon}", 9, "load.phases[1].steady: expected a duration"),
+    ("{steady: 10s}", "steady", 9, "expected a phase"),
+    ("ramp: 2s", "ramp: 21s", 9, "longer than its phase"),
+    ("redis-down:", "redis-dwon:", 11, "faults[0].redis-dwon: unknown fault\n  did you mean `redis-down`"),
+    ("at: spike + 5s", "at: spik + 5s", 11, "faults[0].redis-down.at: no phase `spik`; did you mean `spike`"),
+    ("at: spike + 5s", "at: spike + 20s", 11, "outside its phase, which lasts 20s"),
+    ("at: spike + 5s", "at: spike - 5s", 11, "expected an instant"),
+    ("at: spike + 5s", "at: warm-up", 11, "in the warm-up"),
+    ("at: spike + 5s", "at: 45s", 11, "past the end"),
+    ("at: spike + 5s, ", "", 11, "faults[0].redis-down.at: is missing"),
+    ("for: 10s", "for: 26s", 11, "after the arm"),
+    ("for: 10s", "for: 0s", 11, "must be above 0"),
+    ("for: 10s", "for: 10s, on: app", 11, "`app` is not killable here"),
+    ("for: 10s", "for: 10s, on: postgres", 11, "is for redis, not for postgres"),
+    ("for: 10s", "for: 10s, on: reddis", 11, "did you mean `redis`"),
+    ("for: 10s", "for: 10s, fro: 3s", 11, "unknown parameter\n  did you mean `for`"),
+    ("for: 10s}", "for: 10s}\n  - redis-down: {at: spike + 14s, for: 1s}", 12, "overlaps `redis-down` on redis"),
+    (
+        "for: 10s}",
+        "for: 10s}\n  - latency: {on: app->redis, latency: 1s, at: spike, for: 6s}",
+        12,
+        "overlaps `redis-down` on redis",
+    ),
+    ("redis-down: {at: spike + 5s, for: 10s}", "redis-down", 11, "expected a fault"),
+    ("redis-down: {at: spike + 5s, for: 10s}", "redis-down: 10s", 11, "expected `redis-down: {at"),
+    ("redis-down: {", "latency: {latency: 1s, ", 11, "`on` is missing: which edge\n  allowed: app->auth"),
+    ("redis-down: {", "latency: {on: app->redis, ", 11, "`latency` is missing\n  how much"),
+    ("redis-down: {", "latency: {on: app->redi, latency: 1s, ", 11, "no edge `app->redi`\n  did you mean"),
+    ("redis-down: {", "latency: {on: app->redis, latency: 1, ", 11, "faults[0].latency.latency: expected a duration"),
+    ("redis-down: {", "latency: {on: app->redis, latency: 1s, stream: up, ", 11, "allowed: downstream, upstream"),
+    ("no cascade", "no cascad", 14, "expect[1]: expected `cascade`"),
+    (
+        "of catalog",
+        "of catalogue",
+        13,
+        "expect[0]: the target declares no endpoint `catalogue`\n  did you mean `catalog`",
+    ),
+    ("- no cascade", "- no cascade\nabort-when: [error-rate > 50%]", 15, "abort-when[0]: expected `for`"),
+    ("- no cascade", "- no cascade\nabort-when: [p99 > 1s for 5s]", 15, "can't be watched live"),
+    ("- no cascade", "- no cascade\nabort_when: []", 15, "did you mean `abort-when`"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "line", "said"), REFUSED)
+def test_what_is_wrong_is_said_with_its_line(plan_with: Planner, old: str, new: str, line: int, said: str) -> None:
+    with pytest.raises(ScenarioError, match=rf"outage\.yaml:{line}:\d+") as caught:
+        plan_with((old, new))
+    assert caught.value.line == line
+    assert said in str(caught.value)
+
+
+def test_all_simple_errors_are_said_at_once_in_the_files_order(plan_with: Planner) -> None:
+    with pytest.raises(ScenarioError) as caught:
+        plan_with(("timeout: 1s", "timeout: 1"), ("no cascade", "no cascad"), ("hypothesis", "hypothesys"))
+    lines = [int(line) for line in re.findall(r"outage\.yaml:(\d+):", str(caught.value))]
+    assert lines == [1, 2, 8, 14]
+    assert caught.value.line == 1
+
+
+@pytest.mark.parametrize(
+    ("choices", "said"),
+    [
+        ({"overrides": ["load.raet=200/s"]}, "--set load.raet=200/s: load.raet: unknown key\n  did you mean `rate`"),
+        ({"overrides": ["load.rate=fast"]}, "--set load.rate=fast: load.rate: expected a rate"),
+        ({"overrides": ["load"]}, "expected `path=value`"),
+        ({"overrides": ["load.rate.x=1"]}, "`load.rate` has nothing called `x` in it"),
+        ({"overrides": ["faults[3].redis-down.for=1s"]}, "`faults` is a list"),
+        ({"overrides": ["faults[x=1"]}, "can't read the path"),
+        ({"overrides": ["expect=[no cascade"]}, "--set expect=[no cascade"),
+        ({"overrides": ["settings.pool_siez=1"]}, "did you mean `pool_size`"),
+        ({"variant": "hardend"}, "--variant hardend: variant: unknown variant `hardend`\n  did you mean `hardened`"),
+        ({"repeat": 0}, "--repeat 0"),
+        ({"only": "faults"}, "--only faults"),
+    ],
+)
+def test_errors_on_the_command_line_name_the_option(plan_with: Planner, choices: dict[str, object], said: str) -> None:
+    with pytest.raises(ScenarioError) as caught:
+        plan_with(**choices)
+    assert said in str(caught.value)

@@ -1,0 +1,133 @@
+"""What ships resolves: the scenarios in all variants, the starter, and the schemas that editors use."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from harness.errors import ScenarioError
+from harness.expectations import parse
+from harness.faults.base import FaultType
+from harness.faults.catalogue import catalogue as shipped_catalogue
+from harness.paths import find_scenario, shipped
+from harness.plan import Plan
+from harness.scenario.resolve import resolve
+from harness.scenario.schema import manifest_schema, scenario_schema
+from harness.scenario.source import read_file
+from harness.scenario.starter import write_starter
+
+SCENARIOS = sorted(shipped("scenarios").glob("*.yaml"))
+VARIANTS = [(file, name) for file in SCENARIOS for name in read_file(file).data["variants"]]
+
+
+def _plan(name: str, variant: str | None = None) -> Plan:
+    return resolve(find_scenario(name), catalogue=shipped_catalogue(), variant=variant, seed=1)
+
+
+def _check(schema: dict[str, Any], data: Any) -> None:
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(data, schema, cls=jsonschema.Draft202012Validator)
+
+
+def test_the_scenarios_are_there() -> None:
+    assert {"quickstart", "redis-outage", "two-am"} <= {file.stem for file in SCENARIOS}
+
+
+@pytest.mark.parametrize(("file", "variant"), VARIANTS, ids=lambda value: getattr(value, "stem", value))
+def test_every_shipped_variant_resolves(file: Path, variant: str) -> None:
+    plan = _plan(str(file), variant)
+    assert plan.name == file.stem
+    assert plan.scenario["teaches"]
+
+
+def test_the_quickstart_fits_into_its_minute_and_can_be_decided() -> None:
+    plan = _plan("quickstart")
+    assert plan.arm_duration_s <= 24.0
+    within_s = next(parse(text).bound for text in plan.expect if text.startswith("recovers"))
+    assert within_s is not None
+    watched_s = plan.arm_duration_s - plan.faults[-1].end_s
+    assert watched_s >= within_s - 1 + 10, "recovery is the first ten good seconds in a row"
+
+
+def test_two_am_is_the_story_that_was_measured() -> None:
+    fragile, softened, hardened = (_plan("two-am", name) for name in ("fragile", "client-hardened", "hardened"))
+    assert [plan.scenario["variants"][plan.variant]["ends-as"] for plan in (fragile, softened, hardened)] == [
+        "metastable",
+        "cascading",
+        "contained",
+    ]
+    assert {plan.faults for plan in (fragile, softened, hardened)} != set()
+    assert fragile.faults == softened.faults == hardened.faults
+    fault = fragile.faults[0]
+    assert (fault.edge, fault.params["latency"], fault.for_s) == ("app->postgres", 0.15, 10.0)
+    assert {phase.rate for phase in fragile.phases if phase.end_s > fault.at_s} == {117.0}
+    assert fragile.arm_duration_s - fault.end_s >= 30.0
+    assert fragile.load.retries["checkout"].policy == "immediate"
+    assert softened.load.retries == hardened.load.retries
+    assert softened.settings == fragile.settings != hardened.settings
+    assert not fragile.abort_when
+
+
+@pytest.mark.parametrize("file", SCENARIOS, ids=lambda file: file.stem)
+def test_the_schema_accepts_the_shipped_scenarios(file: Path) -> None:
+    _check(scenario_schema(shipped_catalogue()), read_file(file).data)
+
+
+def test_the_schema_accepts_the_shipped_target() -> None:
+    _check(manifest_schema(), read_file(shipped("targets") / "sample-flask-app" / "target.yaml").data)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("load", "rate"), "100"),
+        (("load", "phases", 1), {"steady": "10"}),
+        (("load", "phases", 2, "rate"), "30%"),
+        (("faults", 0), {"redis-dwon": {"at": "spike", "for": "3s"}}),
+        (("faults", 0), {"latency": {"at": "spike", "for": "3s", "latency": "1s"}}),
+        (("faults", 0), {"latency": {"on": "app->redis", "at": "spike", "for": "3s"}}),
+        (("unknown",), "x"),
+    ],
+)
+def test_the_schema_refuses_what_the_loader_refuses(
+    folder: Path, catalogue: Mapping[str, FaultType], path: tuple[str | int, ...], value: Any
+) -> None:
+    document = read_file(folder / "outage.yaml").replaced(path, value, "")
+    with pytest.raises(jsonschema.ValidationError):
+        _check(scenario_schema(catalogue), document.data)
+
+
+def test_the_schema_lists_the_faults(catalogue: Mapping[str, FaultType]) -> None:
+    fault = scenario_schema(catalogue)["$defs"]["FaultEntry"]["properties"]
+    assert set(fault) == {"latency", "redis-down"}
+    assert fault["latency"]["required"] == ["on", "at", "for", "latency"]
+    assert fault["redis-down"]["required"] == ["at", "for"]
+
+
+def test_the_starter_resolves(tmp_path: Path) -> None:
+    written = write_starter(tmp_path)
+    plan = resolve(tmp_path / "scenarios" / "first.yaml", catalogue=shipped_catalogue(), seed=1)
+    assert plan.target_folder == str((tmp_path / "targets" / "my-app").resolve())
+    assert plan.settings == {"REDIS_TIMEOUT_SECONDS": "0.1"}
+    assert {file.suffix for file in written} == {".yaml", ".py"}
+    for file in written:
+        if file.suffix == ".py":
+            compile(file.read_text(), str(file), "exec")
+
+
+def test_the_starter_overwrites_nothing(tmp_path: Path) -> None:
+    mine = tmp_path / "targets" / "my-app" / "target.yaml"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    with pytest.raises(ScenarioError, match="there already"):
+        write_starter(tmp_path)
+    assert mine.read_text() == "mine"
+    assert not (tmp_path / "scenarios").exists()
+
+
+def test_the_starter_says_when_it_cannot_write(tmp_path: Path) -> None:
+    (tmp_path / "scenarios").write_text("a file")
+    with pytest.raises(ScenarioError, match="can't be written"):
+        write_starter(tmp_path)
