@@ -31,7 +31,7 @@ class Command:
     """How a process is started. Plain data, so that a guard can start it again from the ledger.
 
     `account` is a user name to run as ("" = the same user); `log` gets stdout (unless piped) and stderr, appended.
-    `environment` is added to ours.
+    `environment` is added to ours. A `nice` above 0 makes the process give way to others that want the processor.
     """
 
     name: str
@@ -41,6 +41,7 @@ class Command:
     account: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
     stop_signal: int = signal.SIGTERM
+    nice: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready data; `Command.from_json` reads it back."""
@@ -74,6 +75,7 @@ class Processes:
         """
         with Path(command.log).open("ab") as log:
             process = self._popen(command, stdin, log if stdout is None else stdout, log)
+        os.setpriority(os.PRIO_PROCESS, process.pid, command.nice)
         mark = mark_of(process.pid, command.name, command.stop_signal)
         self._ledger.process(mark)
         with self._lock:

@@ -82,8 +82,9 @@ class _Case:
 
     def count(self, baseline: Arrivals, fault: Arrivals) -> Mapping[str, Pair]:
         """Those arrivals counted over the case's seconds."""
-        calm = [undisturbed(self.seconds, self.experiment, arm, self.timeout_ns) for arm in ("baseline", "fault")]
-        return count_pairs(baseline, fault, self.seconds, calm[0], calm[1], self.timeout_ns)
+        calm = undisturbed(self.seconds, self.experiment, "baseline", self.timeout_ns)
+        before = undisturbed(self.seconds, self.experiment, "fault", self.timeout_ns)
+        return count_pairs(baseline, fault, self.seconds, calm, before, self.timeout_ns)
 
 
 def _prepare(record: Record) -> _Case:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from harness.record.samples import ArmSamples
 
 Ints = NDArray[np.int64]
+Codes = NDArray[np.int32]
 Bools = NDArray[np.bool_]
 
 
@@ -30,14 +31,14 @@ class Arrivals:
     `censored`: arrivals that are left out because they were still in flight at the end and younger than the timeout.
     """
 
-    endpoint: Ints
+    endpoint: Codes
     endpoint_names: tuple[str, ...]
     intended_ns: Ints
     response_ns: Ints
     felt_ns: Ints
     failed: Bools
-    attempts: Ints
-    error: Ints
+    attempts: Codes
+    error: Codes
     error_names: tuple[str, ...]
     censored: int
 
@@ -56,15 +57,16 @@ class Arrivals:
             self.censored,
         )
 
-    def by_endpoint(self) -> Mapping[str, Arrivals]:
-        """The arrivals of each endpoint that has any, by name in alphabetical order."""
+    def by_endpoint(self) -> Iterator[tuple[str, Arrivals]]:
+        """The arrivals of each endpoint that has any, in alphabetical order; one at a time, to hold one copy only."""
         names = sorted(set(self.endpoint_names))
         ranks = np.array([names.index(name) for name in self.endpoint_names], dtype=np.int32)
         rank = ranks[self.endpoint]
         order = np.argsort(rank, kind="stable")
         bounds = np.searchsorted(rank[order], np.arange(len(names) + 1)).tolist()
-        parts = zip(names, itertools.pairwise(bounds), strict=True)
-        return {name: self.only(order[start:stop]) for name, (start, stop) in parts if stop > start}
+        for name, (start, stop) in zip(names, itertools.pairwise(bounds), strict=True):
+            if stop > start:
+                yield name, self.only(order[start:stop])
 
 
 def join_attempts(samples: ArmSamples, timeout_ns: int | None) -> Arrivals:
@@ -80,25 +82,25 @@ def join_attempts(samples: ArmSamples, timeout_ns: int | None) -> Arrivals:
     first, last = order[begins], order[ends - 1]
 
     names = tuple(str(name) for name in samples.error_names)
-    error = samples.error[last].astype(np.int64)
-    sent = (~np.isin(samples.error, _codes(names, "dropped")))[order].astype(np.int64)
+    error = samples.error[last].astype(np.int32)
+    sent = (~np.isin(samples.error, _codes(names, "dropped")))[order].astype(np.int32)
     response_ns = np.maximum(0, samples.end_ns[last] - samples.intended_ns[first]).astype(np.int64)
     failed = ~np.isin(error, _codes(names, ""))
     in_flight = np.isin(error, _codes(names, "aborted"))
     young = in_flight & (response_ns <= timeout_ns) if timeout_ns is not None else in_flight
     joined = Arrivals(
-        endpoint=samples.endpoint[first].astype(np.int64),
+        endpoint=samples.endpoint[first].astype(np.int32),
         endpoint_names=tuple(str(name) for name in samples.endpoint_names),
         intended_ns=samples.intended_ns[first].astype(np.int64),
         response_ns=response_ns,
         felt_ns=np.where(failed, np.maximum(response_ns, timeout_ns or 0), response_ns),
         failed=failed,
-        attempts=np.add.reduceat(sent, begins) if len(begins) else begins,
+        attempts=np.add.reduceat(sent, begins) if len(begins) else sent,
         error=error,
         error_names=names,
         censored=int(young.sum()),
     )
-    return joined.only(~young)
+    return joined.only(~young) if joined.censored else joined
 
 
 def client_timeout_ns(scenario: Mapping[str, Any], arms: Iterable[ArmSamples]) -> int | None:

@@ -118,7 +118,7 @@ def classify(
     paths: Mapping[str, bool | None],
     onsets: tuple[Onset, ...],
 ) -> Cascade:
-    """The class from the criteria; `evidence` maps `C1`..`C6` to what was found, `paths` as `judge_spread` takes them."""
+    """The class from the criteria; `evidence` maps `C1`..`C6` to what was found, `paths` is that of `judge_spread`."""
     listed = tuple(evidence[name] for name in sorted(evidence))
     klass = _klass(evidence, damages, persistence)
     return Cascade(klass, _sentence(klass, evidence, damages, persistence, paths), listed, onsets)

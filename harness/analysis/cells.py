@@ -14,8 +14,8 @@ from harness.stats.logbins import MIDDLES_MS, bin_of
 from harness.stats.noise import Noise, measure
 
 Ints = NDArray[np.int64]
-ALL = ""
-"""The name of all endpoints together."""
+ALL = "\0all"
+"""The name of all endpoints together: none that a request can have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ def count_pairs(
     shelves = _shelves(baseline, fault)
     empty = _count(baseline.only(np.zeros(len(baseline.endpoint), dtype=bool)), seconds, shelves, timeout_ns)
     parts = [
-        {name: _count(part, seconds, shelves, timeout_ns) for name, part in arm.by_endpoint().items()}
+        {name: _count(part, seconds, shelves, timeout_ns) for name, part in arm.by_endpoint()}
         for arm in (baseline, fault)
     ]
     names = sorted(set(parts[0]) | set(parts[1]))

@@ -69,7 +69,7 @@ def _errors(fault: Arrivals, window: Window | None) -> dict[str, dict[str, int]]
     if window is not None:
         inside &= (fault.intended_ns >= window.active_ns) & (fault.intended_ns < window.clear_ns)
     found: dict[str, dict[str, int]] = {}
-    for name, part in fault.only(inside).by_endpoint().items():
+    for name, part in fault.only(inside).by_endpoint():
         codes, counts = np.unique(part.error, return_counts=True)
         words = {part.error_names[code]: int(count) for code, count in zip(codes, counts, strict=True)}
         found[name] = dict(sorted(words.items()))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.analysis.experiment import Experiment
 from harness.clock import NS
-from harness.plan import ArmKind
 
 Ints = NDArray[np.int64]
 
@@ -72,7 +72,7 @@ def cut_seconds(experiment: Experiment) -> Seconds:
 
 
 def undisturbed(
-    seconds: Seconds, experiment: Experiment, kind: ArmKind, timeout_ns: int | None
+    seconds: Seconds, experiment: Experiment, kind: Literal["baseline", "fault"], timeout_ns: int | None
 ) -> Sequence[NDArray[np.intp]]:
     """The bins of an arm that no fault touches, one array per phase: what the noise is measured on.
 

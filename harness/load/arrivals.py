@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import random
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
@@ -145,12 +145,6 @@ def draw_indices(weights: Sequence[float], seed: int) -> Iterator[int]:
     last = len(bounds) - 1
     while True:
         yield min(bisect_right(bounds, uniform() * bounds[-1]), last)
-
-
-def planned_count(process: Iterable[float], worker: int = 0, workers: int = 1) -> int:
-    """How many arrivals worker `worker` of `workers` is to release (arrival k goes to worker k % workers)."""
-    total = sum(1 for _ in process)
-    return (total - worker + workers - 1) // workers
 
 
 def _slope(segment: Segment) -> float:

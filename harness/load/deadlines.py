@@ -53,15 +53,15 @@ class Deadlines:
 
     def _expire(self) -> None:
         # Runs in the hub, so every greenlet in the queue is blocked and nothing can finish between check and throw.
+        # Still armed meanwhile: an attempt that a thrown greenlet starts must not put the timer off for the others.
         self._timer.close()
-        self._armed = False
         queue = self._queue
         while queue:
             deadline_ns, timed, turn = queue[0]
             if timed.turn == turn and (left_ns := deadline_ns - now_ns()) > 0:
-                if not self._armed:
-                    self._arm(left_ns)
+                self._arm(left_ns)
                 return
             queue.popleft()
             if timed.turn == turn:
                 timed.greenlet.throw(DeadlineExpired())
+        self._armed = False

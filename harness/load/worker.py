@@ -19,6 +19,7 @@ import gc
 import json
 import os
 import resource
+import signal
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -156,6 +157,9 @@ class Worker:
                 )
             gevent.sleep(0.01)
         runner.environment.events.user_error.remove_listener(self._on_start_error)
+        idle = [name for name, pool in self._pools.items() if not pool.free]
+        if idle:
+            raise LoadError(f"none of the {wanted} virtual users is a {idle[0]}", remedy="raise `load.pool`")
 
     def _on_start_error(self, user_instance: Any, exception: BaseException, **_: Any) -> None:
         self._fail(f"{type(user_instance).__name__}.on_start raised {type(exception).__name__}: {exception}")
@@ -178,16 +182,20 @@ class Worker:
         for chore in chores:
             chore.link_exception(lambda dead: self._fail(f"{type(dead.exception).__name__}: {dead.exception}"))
         try:
-            end_s = spec.load.duration_s - self._session.now_ns() / NS
-            gevent.wait([self._conductor.stop, self._failure], timeout=max(0.0, end_s), count=1)
-            if not self._conductor.stop.is_set():
-                # The last arrivals may be due in the very last moment, and their pacer be late.
-                gevent.wait([chores[0], self._conductor.stop, self._failure], count=1)
+            stop, failure = self._conductor.stop, self._failure
+            while (left_s := self._left_s()) > 0 and not stop.is_set() and not failure.ready():
+                gevent.wait([stop, failure], timeout=left_s, count=1)
+            if left_s <= 0:
+                # Arrivals due in the very last moment belong to the arm even when their pacer is a little late.
+                gevent.wait([chores[0], failure], count=1)
         finally:
             gevent.killall(chores)
             self._recorder.close(self._arm_end_ns())
         self._raise_failure()
         self._say_progress()
+
+    def _left_s(self) -> float:
+        return self._spec.load.duration_s - self._session.now_ns() / NS
 
     def _arm_end_ns(self) -> int:
         return min(self._session.now_ns(), int(self._spec.load.duration_s * NS))
@@ -243,6 +251,8 @@ class Worker:
 
 def main() -> NoReturn:
     """Run the worker that the file named by the only argument describes, and end the process."""
+    # An interrupt from the keyboard reaches the whole process group; the conductor decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     conductor = Conductor()
     try:
         _raise_file_limit()

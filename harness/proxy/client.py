@@ -69,7 +69,13 @@ class ToxiproxyClient:
 
     def create(self, name: str, listen: str, upstream: str) -> str:
         """Create an enabled proxy; returns the `host:port` it really listens on (port 0 picks a free one)."""
-        return str(self._server.create(upstream=upstream, name=name, listen=listen).listen)
+        try:
+            return str(self._server.create(upstream=upstream, name=name, listen=listen).listen)
+        except ProxyExists as error:  # found by the library itself, before it asks the server
+            raise ToxiproxyError(
+                f"Toxiproxy at {self.host}:{self.port} has a proxy {name!r} already",
+                remedy="is another run using this server?",
+            ) from error
 
     def destroy(self, name: str) -> bool:
         """Remove a proxy with its connections; false when there is none of that name."""

@@ -13,6 +13,7 @@ import re
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TypeAlias
 
 from harness.proxy.jsonscan import DecodeError, Number, Object, Value
@@ -110,10 +111,10 @@ def float32(value: Value) -> float:
     """A Go `float32`: rounded to single precision, refused only when it does not fit. Raises WrongTypeError."""
     if not isinstance(value, Number):
         raise WrongTypeError(kind(value), "float32")
-    try:
-        return float(struct.unpack("f", struct.pack("f", float(value.text)))[0])
-    except OverflowError:
-        raise WrongTypeError(f"number {value.text}", "float32") from None
+    rounded = _single(float(value.text))
+    if math.isinf(rounded):
+        raise WrongTypeError(f"number {value.text}", "float32")
+    return rounded
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,12 +145,19 @@ def _quoted(string: str) -> str:
     return json.dumps(string, ensure_ascii=False).translate(_ESCAPED)
 
 
+def _single(value: float) -> float:
+    """The nearest number of single precision; infinite when there is none."""
+    try:
+        return float(struct.unpack("<f", struct.pack("<f", value))[0])
+    except OverflowError:
+        return math.copysign(math.inf, value)
+
+
 def _shortest(value: float) -> str:
     if value == 0:
         return "-0" if math.copysign(1, value) < 0 else "0"
-    single = struct.pack("f", value)
-    digits = next(p for p in range(9) if struct.pack("f", float(f"{value:.{p}e}")) == single or p == 8)
+    digits = next((p for p in range(8) if _single(float(f"{value:.{p}e}")) == value), 8)
     mantissa, _, exponent = f"{value:.{digits}e}".partition("e")
-    if 1e-6 <= abs(value) < 1e21:
-        return f"{float(f'{mantissa}e{exponent}'):.{max(0, digits - int(exponent))}f}"
+    if -6 <= int(exponent) < 21:
+        return f"{Decimal(f'{mantissa}e{exponent}'):f}"
     return f"{mantissa}e{exponent[0]}{exponent[1:].lstrip('0')}"

@@ -76,9 +76,9 @@ class _Scanner:
             return self._string()
         if first == b"-" or (first and first in _DIGITS):
             return self._number()
-        if first in _LITERALS:
-            return self._literal(*_LITERALS[first])
-        self._refuse("looking for beginning of value")
+        if first not in _LITERALS:
+            self._refuse("looking for beginning of value")
+        return self._literal(*_LITERALS[first])
 
     def _object(self, depth: int) -> Object:
         self._at += 1

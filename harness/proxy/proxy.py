@@ -38,7 +38,7 @@ class Proxy:
         self.listen = listen
         self.upstream = upstream
         self._engine = engine
-        self._toxics: dict[Direction, tuple[PlacedToxic, ...]] = {direction: () for direction in DIRECTIONS}
+        self._toxics: dict[Direction, tuple[PlacedToxic, ...]] = dict.fromkeys(DIRECTIONS, ())
         self._listener: socket.socket | None = None
         self._dialer = Dialer(upstream)
         self._traffic: dict[Direction, Traffic] = {}

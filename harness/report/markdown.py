@@ -10,7 +10,8 @@ from harness.report import numbers, words
 from harness.report.atomic import write_text
 from harness.report.markup import clean
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~$-])")
+_SPECIAL = re.compile(r"([\\`*_\[\]|~$#])")
+_STARTS_A_BLOCK = re.compile(r"^([-+=]|\d+(?=[.)]))")
 _ONSETS = 6
 _REASONS = 5
 
@@ -24,14 +25,20 @@ def render_summary(verdict: Verdict) -> str:
     """The summary as GitHub-flavoured Markdown."""
     sign = words.headline(verdict)
     variant = f" ({text(verdict.variant)})" if verdict.variant else ""
-    lines = [f"## {sign.icon} {sign.word} – {text(verdict.scenario)}{variant}", "", f"**{text(verdict.sentence)}**", ""]
+    first, rest = words.split(verdict.sentence)
+    lines = [
+        f"## {sign.icon} {sign.word} – {text(verdict.scenario)}{variant}",
+        "",
+        f"**{text(first)}** {text(rest)}".strip(),
+        "",
+    ]
     if verdict.hypothesis:
-        lines += [f"> {text(verdict.hypothesis)}", ""]
+        lines += [f"> {_STARTS_A_BLOCK.sub(_held_down, text(verdict.hypothesis))}", ""]
     if verdict.comparisons:
         lines += [*_table(verdict), ""]
     klass = words.CLASSES[verdict.cascade.klass]
     lines += [
-        f"- **Damage: {klass.word.lower()}.** {text(verdict.cascade.sentence)}",
+        f"- **Damage: {klass.word.lower()}.** {text(words.extent(verdict))}",
         f"- **Recovery:** {text(words.recovery(verdict.recovery))}",
     ]
     if verdict.cascade.onsets:
@@ -50,6 +57,11 @@ def text(value: str) -> str:
     line = " ".join(clean(value).split())
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _SPECIAL.sub(r"\\\1", line)
+
+
+def _held_down(start: re.Match[str]) -> str:
+    """What would begin a list or a rule at the start of a line, so that it does not."""
+    return f"{start[0]}\N{ZERO WIDTH SPACE}" if start[0][0].isdigit() else f"\\{start[0]}"
 
 
 def _table(verdict: Verdict) -> list[str]:

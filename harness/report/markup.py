@@ -87,27 +87,34 @@ def table(
 ) -> Markup:
     """A table whose first column heads each row; the columns (from 0) in `numeric` are set as numbers.
 
-    It scrolls sideways by itself on a narrow screen and can be reached with the keyboard for that.
+    It scrolls sideways by itself on a narrow screen and can be reached with the keyboard for that; one of class
+    `stack` shows each row as a block there, so its cells carry the names of their columns.
     """
-    head = el(
-        "tr", [el("th", cell, scope="col", class_="number" if i in numeric else None) for i, cell in enumerate(header)]
-    )
-    body = [
-        el(
-            "tr",
-            [
-                el("th", cell, scope="row") if i == 0 else el("td", cell, class_="number" if i in numeric else None)
-                for i, cell in enumerate(row)
-            ],
+    names = list(header)
+    labels = [_plain(name) if class_ == "stack" else None for name in names]
+    kinds = ["number" if i in numeric else None for i in range(len(names))]
+    head = [el("th", name, scope="col", class_=kind) for name, kind in zip(names, kinds, strict=True)]
+    body = []
+    for row in rows:
+        first, *others = row
+        cells = zip(others, kinds[1:], labels[1:], strict=True)
+        body.append(
+            el(
+                "tr",
+                el("th", first, scope="row"),
+                [el("td", cell, class_=kind, data_label=label) for cell, kind, label in cells],
+            )
         )
-        for row in rows
-    ]
-    label = re.sub(r"<[^>]+>", "", join(caption))
     return el(
         "div",
-        el("table", el("caption", caption), el("thead", head), el("tbody", body), class_=class_),
+        el("table", el("caption", caption), el("thead", el("tr", head)), el("tbody", body), class_=class_),
         class_="scroll",
         role="region",
         tabindex=0,
-        aria_label=Markup(label),
+        aria_label=_plain(caption),
     )
+
+
+def _plain(content: Content) -> Markup:
+    """The text of some markup, still escaped, for an attribute."""
+    return Markup(re.sub(r"<[^>]+>", "", join(content)))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from datetime import UTC, datetime
 
 from harness.analysis.verdict import Comparison, Interval
 
 NONE = "–"
 _MINUS = "−"
+_CHANGE = re.compile(r"\b(in|de)creases by\b")
 
 
 def number(value: float | None, *, digits: int = 3) -> str:
@@ -101,16 +103,40 @@ def level(comparison: Comparison, value: float | None) -> str:
     if comparison.metric == "goodput":
         return f"{number(value)} per s"
     if comparison.metric == "recovery":
-        return seconds(value)
+        return f"> {seconds(value)}" if is_lower_bound(comparison) else seconds(value)
     if comparison.metric.startswith("p") and comparison.metric[1:2].isdigit():
         return milliseconds(value)
     return number(value)
 
 
-def difference(comparison: Comparison) -> str:
-    """A comparison's difference with its interval: `+62 points (+57.3 to +66.4 points)`; a dash without one."""
+def is_change(comparison: Comparison) -> bool:
+    """Whether an expectation bounds a change between the arms, rather than the value of one of them."""
+    return bool(_CHANGE.search(comparison.expectation))
+
+
+def is_lower_bound(comparison: Comparison) -> bool:
+    """Whether the value is only known to be at least so much: a recovery that was not seen."""
+    return comparison.interval.low is not None and comparison.interval.high is None
+
+
+def measured(comparison: Comparison) -> str:
+    """What is held against the margin: a change with its sign, or a value; a dash without one."""
     if comparison.difference is None:
         return NONE
-    bounds = interval(comparison.interval, comparison.unit)
-    text = signed(comparison.difference, comparison.unit)
-    return f"{text} ({bounds})" if bounds else text
+    if is_change(comparison):
+        return signed(comparison.difference, comparison.unit)
+    text = with_unit(comparison.difference, comparison.unit)
+    return f"> {text}" if is_lower_bound(comparison) else text
+
+
+def bounds(comparison: Comparison) -> str:
+    """The interval of what is measured; "" when there is none, or it says no more than the value."""
+    if is_lower_bound(comparison) and not is_change(comparison):
+        return ""
+    return interval(comparison.interval, comparison.unit, sign=is_change(comparison))
+
+
+def difference(comparison: Comparison) -> str:
+    """What is measured, with its interval: `+62 points (+57.3 to +66.4 points)`; a dash without one."""
+    limits = bounds(comparison)
+    return f"{measured(comparison)} ({limits})" if limits else measured(comparison)

@@ -20,6 +20,7 @@ from harness.report.context import Context
 from harness.report.markup import Markup, el, script_json
 from harness.report.sections import Part, Section
 
+_LONG = 130
 _ASSETS = resources.files("harness.report") / "assets"
 
 
@@ -60,6 +61,7 @@ def _banner(context: Context) -> Markup:
     """The verdict: colour, icon, word, sentence; and which run it is about."""
     verdict = context.verdict
     sign = words.headline(verdict)
+    first, rest = words.split(verdict.sentence)
     started = numbers.moment(context.record.info.arms[0].start_utc) if context.record.info.arms else ""
     variant = f", variant {verdict.variant}" if verdict.variant else ""
     return el(
@@ -71,8 +73,8 @@ def _banner(context: Context) -> Markup:
             el(
                 "div",
                 el("p", sign.word, class_="word"),
-                el("h1", verdict.sentence),
-                el("p", sign.meaning, class_="meaning") if sign.meaning != verdict.sentence else None,
+                el("h1", first, class_="long" if len(first) > _LONG else None),
+                el("p", rest or sign.meaning, class_="meaning"),
             ),
             class_=f"verdict {sign.tone}",
         ),

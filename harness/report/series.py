@@ -61,7 +61,7 @@ def arrivals(samples: ArmSamples, *, timeout_ns: int | None) -> Arrivals:
     sent = samples.error != samples.error_names.index("dropped")
     return Arrivals(
         names=joined.endpoint_names,
-        endpoint=joined.endpoint,
+        endpoint=joined.endpoint.astype(np.int64),
         intended_s=joined.intended_ns / NS,
         response_ms=joined.felt_ns / 1e6,
         failed=joined.failed,

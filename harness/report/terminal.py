@@ -94,6 +94,8 @@ def _table(comparisons: tuple[Comparison, ...]) -> Table:
 
 
 def _measured(comparison: Comparison) -> str:
+    if comparison.difference is not None and not numbers.is_change(comparison):
+        return f"with fault {numbers.difference(comparison)}"
     parts = []
     if comparison.baseline is not None:
         parts.append(f"baseline {numbers.level(comparison, comparison.baseline)}")
@@ -107,7 +109,7 @@ def _measured(comparison: Comparison) -> str:
 def _facts(verdict: Verdict, folder: Path) -> list[tuple[str, str]]:
     klass = words.CLASSES[verdict.cascade.klass]
     facts = [
-        ("damage", f"{klass.icon} {klass.word.lower()}: {_line(verdict.cascade.sentence)}"),
+        ("damage", f"{klass.icon} {klass.word.lower()}: {_line(words.extent(verdict))}"),
         ("recovery", _line(words.recovery(verdict.recovery))),
     ]
     facts += [("note" if verdict.validity.valid else "not valid", _line(reason)) for reason in verdict.validity.reasons]

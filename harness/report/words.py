@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -53,9 +54,19 @@ def headline(verdict: Verdict) -> Sign:
     """The sign at the top: the outcome's own, but the cascade class gives the word when damage spread or stayed."""
     sign = OUTCOMES[verdict.outcome]
     klass = verdict.cascade.klass
-    if verdict.outcome in ("fail", "pass", "inconclusive") and klass in ("cascading", "metastable"):
+    if klass not in ("cascading", "metastable"):
+        return sign
+    if verdict.outcome == "pass":
+        return Sign(sign.icon, f"{sign.word}: {klass} failure, as expected", "warn", CLASSES[klass].meaning)
+    if verdict.outcome in ("fail", "inconclusive"):
         return Sign(sign.icon, f"{sign.word}: {klass} failure", "bad", CLASSES[klass].meaning)
     return sign
+
+
+def split(text: str) -> tuple[str, str]:
+    """The first sentence, and the rest."""
+    parts = re.split(r"(?<=[.!?])\s+(?=[A-Z])", text.strip(), maxsplit=1)
+    return parts[0], parts[1] if len(parts) > 1 else ""
 
 
 def held(verdict: Verdict) -> str:
@@ -69,15 +80,23 @@ def held(verdict: Verdict) -> str:
     return text + (f", {undecided} undecided" if undecided else "")
 
 
+def extent(verdict: Verdict) -> str:
+    """How far the damage went: the cascade's own sentence, or its class's meaning where the verdict has it already."""
+    own = verdict.cascade.sentence
+    return own if own and own not in verdict.sentence else CLASSES[verdict.cascade.klass].meaning
+
+
 def criterion(evidence: Evidence) -> str:
     """What a criterion of the cascade classification asks, in words."""
     return CRITERIA.get(evidence.criterion, evidence.criterion)
 
 
 def met(evidence: Evidence) -> Sign:
-    """Whether a criterion of damage is met: meeting one is the bad case."""
+    """Whether a criterion of damage is met: meeting one is the bad case; an order (C5) is neither good nor bad."""
     if evidence.met is None:
         return Sign("?", "can't be judged", "warn", "")
+    if evidence.criterion == "C5":
+        return Sign("→", "yes", "neutral", "") if evidence.met else Sign("=", "no, a tie", "neutral", "")
     return Sign("✗", "yes", "bad", "") if evidence.met else Sign("✓", "no", "good", "")
 
 

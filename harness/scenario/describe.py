@@ -9,7 +9,7 @@ from typing import Any
 from harness.plan import Plan, PlannedFault, Segment
 from harness.scenario.manifest import CLIENT, Target
 from harness.scenario.timeline import phase_at
-from harness.units import format_duration, format_percentage, format_rate
+from harness.units import format_percentage, format_rate
 
 WIDTH = 72
 BOOT_S = 5.0
@@ -107,8 +107,8 @@ def _lines(plan: Plan, data: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"  abort when {sentence}" for sentence in plan.abort_when)
     yield ""
     arms = " ".join(arm.name for arm in plan.arms)
-    yield f"arms  {arms}, {format_duration(plan.arm_duration_s)} each"
-    yield f"takes about {format_duration(round(data['duration_s']['estimate']))} in all"
+    yield f"arms  {arms}, {_s(plan.arm_duration_s)} each"
+    yield f"takes about {_s(round(data['duration_s']['estimate']))} in all"
     yield f"seed  {plan.seed}"
 
 
@@ -119,15 +119,19 @@ def _axis(plan: Plan) -> Iterator[str]:
     ticks, bars = [" "] * (WIDTH + 8), ["-"] * WIDTH + ["|"]
     for phase in plan.phases:
         start, room = column(phase.start_s), column(phase.end_s) - column(phase.start_s)
-        _write(ticks, start, format_duration(phase.start_s)[: max(room - 1, 0)])
+        _write(ticks, start, _s(phase.start_s)[: max(room - 1, 0)])
         _write(bars, start, ("|" + phase.name)[:room])
-    _write(ticks, WIDTH, format_duration(plan.arm_duration_s))
+    _write(ticks, WIDTH, _s(plan.arm_duration_s))
     yield "  " + "".join(ticks)
     yield "  " + "".join(bars)
     for fault in plan.faults:
         start = column(fault.at_s)
         length = max(1, column(fault.end_s) - start)
         yield "  " + " " * start + "#" * length + f" {fault.id}"
+
+
+def _s(seconds: float) -> str:
+    return f"{seconds:.10g}s"
 
 
 def _write(line: list[str], at: int, text: str) -> None:
@@ -137,11 +141,11 @@ def _write(line: list[str], at: int, text: str) -> None:
 def _load_lines(plan: Plan, data: Mapping[str, Any]) -> Iterator[str]:
     yield "load, the same in every arm"
     for phase in data["phases"]:
-        when = f"{format_duration(phase['start_s'])} to {format_duration(phase['end_s'])}"
+        when = f"{_s(phase['start_s'])} to {_s(phase['end_s'])}"
         rate = format_rate(round(phase["rate"], 3))
         yield f"  {phase['name']:<12} {when:<14} {rate:<10} {phase['arrivals']} arrivals"
     load = plan.load
-    yield f"  {load.users} virtual users, {load.spacing} arrivals, timeout {format_duration(load.timeout_s)}"
+    yield f"  {load.users} virtual users, {load.spacing} arrivals, timeout {_s(load.timeout_s)}"
     for name, retry in load.retries.items():
         budget = "" if retry.budget is None else f", budget {format_percentage(retry.budget)}"
         yield f"  {name}: {retry.policy} retries, at most {retry.limit}{budget}"
@@ -149,10 +153,7 @@ def _load_lines(plan: Plan, data: Mapping[str, Any]) -> Iterator[str]:
 
 def _fault_lines(fault: Mapping[str, Any]) -> Iterator[str]:
     where = fault["edge"] or fault["component"]
-    yield (
-        f"  {fault['id']} on {where}: {format_duration(fault['at_s'])} to {format_duration(fault['end_s'])}"
-        f" of the arm, in {fault['phase']}"
-    )
+    yield (f"  {fault['id']} on {where}: {_s(fault['at_s'])} to {_s(fault['end_s'])} of the arm, in {fault['phase']}")
     if fault["params"]:
         yield "    " + ", ".join(f"{name} {value}" for name, value in fault["params"].items()) + " (in base units)"
     reach = fault["blast_radius"]

@@ -13,7 +13,7 @@ from harness import units
 from harness.errors import ScenarioError, nearest
 from harness.scenario.document import Document, Keys
 from harness.scenario.source import read_file
-from harness.scenario.types import Count, Name, SettingValue, Text, kind_of
+from harness.scenario.types import Count, Flag, Name, SettingValue, Text, kind_of
 from harness.scenario.validation import validate
 
 MANIFEST = "target.yaml"
@@ -90,7 +90,7 @@ class Process(Command):
     ready: Annotated[str, StringConstraints(pattern=r"^/\S*$")] = Field(
         description="path that answers 200 when the process can serve; on the management port if it has one"
     )
-    management: bool = Field(False, description="it listens on {management_port} too: /metrics, readiness")
+    management: Flag = Field(False, description="it listens on {management_port} too: /metrics, readiness")
 
 
 class Manifest(_Part):
@@ -123,11 +123,6 @@ class Target(Manifest):
     def components(self) -> tuple[str, ...]:
         """Servers and processes."""
         return (*self.servers, *self.processes)
-
-    @property
-    def edge_pairs(self) -> tuple[tuple[str, str], ...]:
-        """The declared edges as (source, destination); the clients' edge is not among them."""
-        return self.edges
 
     @property
     def edge_names(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from harness.scenario.types import (
     AbortSentence,
     Count,
     Duration,
+    Limit,
     Model,
     Name,
     Rate,
@@ -26,7 +27,6 @@ from harness.scenario.types import (
 
 PHASE_KEYS = ("rate", "ramp")
 FAULT_KEYS = ("on", "at", "for")
-DEFAULT_TIMEOUT_S = 2.0
 
 
 class Retries(Model):
@@ -35,9 +35,13 @@ class Retries(Model):
     policy: Literal["none", "immediate", "exponential"] = Field(
         description="none; immediate: at once; exponential: full jitter, uniform between 0 and base doubled each time"
     )
-    limit: Annotated[int, Field(ge=0, le=100)] = Field(0, description="retries per arrival at most")
-    base: Duration = Field(0.1, description="exponential: the first wait is at most this")
-    cap: Duration = Field(2.0, description="exponential: no wait is longer than this")
+    limit: Limit = Field(0, description="retries per arrival at most")
+    base: Duration = Field(
+        0.1, description="exponential: the first wait is at most this", json_schema_extra={"default": "100ms"}
+    )
+    cap: Duration = Field(
+        2.0, description="exponential: no wait is longer than this", json_schema_extra={"default": "2s"}
+    )
     budget: Share | None = Field(None, description="share of arrivals that may be retried; absent: no budget")
 
     @model_validator(mode="after")
@@ -135,7 +139,11 @@ class LoadModel(Model):
     users: Where = Field(description="a locustfile, relative to this file")
     arrivals: Literal["poisson", "uniform"] = Field("poisson", description="how arrivals are spaced")
     rate: Rate = Field(description="the steady rate; percentages of phases are of it")
-    timeout: Duration = Field(DEFAULT_TIMEOUT_S, description="how long a client waits for an answer, per attempt")
+    timeout: Duration = Field(
+        2.0,
+        description="how long a client waits for an answer, per attempt",
+        json_schema_extra={"default": "2s"},
+    )
     pool: Count | None = Field(None, description="virtual users; from rate x timeout x (1 + retries) when absent")
     retries: dict[str, Retries] = Field(default_factory=dict, description="by endpoint; others don't retry")
     phases: tuple[PhaseEntry, ...] = Field(min_length=2, description="in order; the first is `warm-up`")

@@ -48,6 +48,8 @@ def resolve(
     """
     if not 1 <= repeat <= MAX_REPEAT:
         raise ScenarioError(f"expected 1 to {MAX_REPEAT} repeats", file=f"--repeat {repeat}")
+    if seed is not None and not 0 <= seed < 2**63:
+        raise ScenarioError("expected a whole number from 0 to 2^63 - 1", file=f"--seed {seed}")
     if only not in (None, "baseline", "fault"):
         raise ScenarioError("expected `baseline` or `fault`", file=f"--only {only}")
     document = read_file(file)

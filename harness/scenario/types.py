@@ -78,6 +78,14 @@ Count = Annotated[
 ]
 """A whole number of at least one."""
 
+Limit = Annotated[
+    int, Field(ge=0, le=100), WithJsonSchema({"type": ["integer", "string"], "pattern": "^[0-9]+$", "maximum": 100})
+]
+"""A small whole number, zero included."""
+
+Flag = Annotated[bool, WithJsonSchema({"type": ["boolean", "string"], "enum": [True, False, "true", "false"]})]
+"""true or false."""
+
 SettingValue = Annotated[str, WithJsonSchema({"type": ["string", "number", "boolean"]})]
 """The value of a target's setting as written; the manifest knows its type."""
 

@@ -18,10 +18,11 @@ from scipy import stats
 
 Counts = NDArray[np.integer]
 
-SHORTEST_STRETCH_S = 4
-_SECONDS_PER_COSINE = 6
+SHORTEST_STRETCH_S = 3
+_SECONDS_PER_COSINE = 5
 _MOST_COSINES = 4
 _CORRELATION_TIMES = 30
+_FEW_EVENTS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +42,15 @@ class Noise:
 
     @property
     def known(self) -> bool:
-        """Whether the undisturbed part is long enough: 30 correlation times. No events means nothing is clustered."""
-        if self.events == 0:
+        """Whether the undisturbed part is long enough: 30 correlation times; with few events it always is."""
+        if self.events < _FEW_EVENTS:
             return True
         return self.freedom > 0 and self.seconds >= _CORRELATION_TIMES * self.correlation_s
 
     def critical(self, level: float = 0.95) -> float:
-        """The two-sided critical value: Student's t, or the normal law when no events give a variance."""
+        """The two-sided critical value: Student's t, or the normal law when too few events give a variance."""
         upper = 0.5 + level / 2
-        if self.events == 0 or self.freedom == 0:
+        if self.events < _FEW_EVENTS or self.freedom == 0:
             return float(stats.norm.ppf(upper))
         return float(stats.t.ppf(upper, self.freedom))
 

@@ -136,8 +136,10 @@ def read_rows(path: Path) -> Rows:
     return Rows(data, names[data["endpoint"]], np.array(ERROR_WORDS, dtype=object)[data["error"]])
 
 
-def steady(rate: float, duration_s: float) -> tuple[Segment, ...]:
-    return (Segment(0.0, duration_s, rate, rate),)
+def steady(rate: float, duration_s: float, quiet_s: float = 0.0) -> tuple[Segment, ...]:
+    """Arrivals at one rate; then none for `quiet_s`, so that nothing is in flight at the end."""
+    load = Segment(0.0, duration_s, rate, rate)
+    return (load, Segment(duration_s, duration_s + quiet_s, 0.0, 0.0)) if quiet_s else (load,)
 
 
 def make_load(
@@ -147,7 +149,7 @@ def make_load(
     *,
     spacing: str = "uniform",
     users: int = 20,
-    timeout_s: float = 0.3,
+    timeout_s: float = 2.0,
     patience_s: float = 1.0,
     retries: Mapping[str, Retry] | None = None,
     workers: int = 1,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from load_servers import OK, Server, Wire, drive, good, make_load, make_specs, read_rows, steady, worker_env
 
+from harness.clock import sleep_until
 from harness.errors import LoadError
 from harness.load.arrivals import arrivals_of, draw_indices
 from harness.load.validity import validity_reasons
@@ -100,7 +102,7 @@ def test_each_arrival_is_one_request_whatever_the_server_does(tmp_path):
             else:
                 wire.send(OK)
 
-    load = make_load(tmp_path, locustfile, steady(150, 1.6), users=60, timeout_s=0.25)
+    load = make_load(tmp_path, locustfile, steady(100, 1.2, quiet_s=1.5), users=60, timeout_s=1.0)
     with Server(script) as server:
         results, [rows] = drive(tmp_path, load, server.host)
 
@@ -110,17 +112,15 @@ def test_each_arrival_is_one_request_whatever_the_server_does(tmp_path):
         "fine": "", "closes": "reset", "stalls": "timeout", "half": "reset", "garbage": "protocol",
         "/missing": "http_4xx", "wrong": "check", "broken": "check", "never_sent": "check", "moved": "",
     }  # fmt: skip
-    at_the_end = rows.errors == "aborted"
-    seen = {name: set(rows.errors[(rows.endpoints == name) & ~at_the_end]) for name in set(rows.endpoints)}
-    assert seen == {name: {word} for name, word in expected.items()}
+    assert {name: set(rows.of(name).errors) for name in set(rows.endpoints)} == {n: {e} for n, e in expected.items()}
     assert set(rows.of("/missing").data["status"]) == {404}
     assert set(rows.of("moved").data["status"]) == {302}
     assert set(rows.of("fine").data["bytes"]) == {2}
     for name, path in (("closes", "/closes"), ("stalls", "/stalls"), ("half", "/half"), ("moved", "/moved")):
         assert server.requests[path] == len(rows.of(name).data)
     assert server.requests["/fine"] == len(rows.of("broken").data)
-    late = rows.of("stalls").data[rows.of("stalls").errors == "timeout"]
-    assert ((late["end_ns"] - late["start_ns"]) >= 250_000_000).all()
+    late = rows.of("stalls").data
+    assert ((late["end_ns"] - late["start_ns"]) >= 1_000_000_000).all()
 
 
 def test_the_step_is_on_time_and_workers_share_one_schedule(tmp_path):
@@ -225,7 +225,7 @@ def test_retries_are_rows_of_their_own_linked_to_their_arrival(tmp_path):
         "refused": Retry("immediate", 3),
         "wanted": Retry("immediate", 1),
     }
-    load = make_load(tmp_path, locustfile, steady(200, 1.5), retries=retries, users=30)
+    load = make_load(tmp_path, locustfile, steady(200, 1.5, quiet_s=0.5), retries=retries, users=30)
     with Server(script) as server:
         _, [rows] = drive(tmp_path, load, server.host)
     assert rows.arrivals == 300
@@ -240,7 +240,7 @@ def test_retries_are_rows_of_their_own_linked_to_their_arrival(tmp_path):
     budget = rows.of("budget")
     assert len(budget.data) - budget.arrivals <= 10 + 0.1 * budget.arrivals
     for name in attempts:
-        assert server.requests[f"/{name}"] == len(rows.of(name).data) - (rows.of(name).errors == "aborted").sum()
+        assert server.requests[f"/{name}"] == len(rows.of(name).data)
 
     firsts = rows.data[rows.data["first_local"]]
     assert (firsts["attempt"] == 0).all()
@@ -256,7 +256,7 @@ def test_retries_are_rows_of_their_own_linked_to_their_arrival(tmp_path):
     assert max(waits) <= 30_000_000
 
 
-def test_end_of_standard_input_ends_the_worker(tmp_path):
+def test_end_of_standard_input_ends_the_worker_and_an_interrupt_does_not(tmp_path):
     load = make_load(tmp_path, ONE_TASK, steady(50, 60))
     with Server(good) as server, launched(tmp_path, load, server.host) as process:
         heard = iter(process.stdout)
@@ -264,6 +264,7 @@ def test_end_of_standard_input_ends_the_worker(tmp_path):
         process.stdin.write(json.dumps({"go": time.monotonic_ns()}).encode() + b"\n")
         process.stdin.flush()
         assert json.loads(next(heard))["event"] == "progress"
+        process.send_signal(signal.SIGINT)
         process.stdin.close()
         done = [json.loads(line) for line in heard][-1]
         assert process.wait(5) == 0
@@ -367,14 +368,16 @@ def test_listeners_of_the_request_event_hear_every_attempt_with_its_outcome(tmp_
             _, path, _ = server.request(wire)
             wire.send(OK if path == "/login" else respond(500))
 
-    load = make_load(tmp_path, locustfile, steady(40, 0.5), users=5, retries={"flaky": Retry("immediate", 1)})
+    load = make_load(
+        tmp_path, locustfile, steady(40, 0.5, quiet_s=0.5), users=5, retries={"flaky": Retry("immediate", 1)}
+    )
     with Server(script) as server:
         _, [rows] = drive(tmp_path, load, server.host)
     reports = [json.loads(line) for line in heard.read_text().splitlines()]
     flaky = [report for report in reports if report[1] == "flaky"]
     assert rows.arrivals == 20
     assert set(rows.endpoints) == {"flaky"}
-    assert len(flaky) == (rows.errors == "http_5xx").sum() >= 38
+    assert len(flaky) == (rows.errors == "http_5xx").sum() == 40
     assert flaky[0] == ["POST", "flaky", 0, "http_5xx: status 500", {"who": "me"}]
 
 
@@ -398,8 +401,13 @@ def test_listeners_of_the_request_event_hear_every_attempt_with_its_outcome(tmp_
             "    def on_start(self): raise RuntimeError('no account')\n    @task\n    def t(self): ...\n",
             r"Shopper.on_start raised RuntimeError: no account",
         ),
+        (
+            "from locust import task\nfrom harness.load.user import OpenHttpUser\nclass Seldom(OpenHttpUser):\n"
+            "    weight = 1\n    @task\n    def t(self): ...\nclass Often(Seldom):\n    weight = 1000\n",
+            r"none of the 20 virtual users is a Seldom",
+        ),
     ],
-    ids=["syntax", "import", "no user", "task set", "no task", "on_start"],
+    ids=["syntax", "import", "no user", "task set", "no task", "on_start", "pool too small"],
 )
 def test_mistakes_in_a_locustfile_are_told_with_their_place(tmp_path, locustfile, message):
     load = make_load(tmp_path, locustfile, steady(1, 1))
@@ -496,20 +504,17 @@ def test_locusts_own_users_are_driven_by_the_same_pacer(tmp_path):
             wire.send(respond(503) if path == "/error" else OK)
 
     retries = {"fast error": Retry("immediate", 1)}
-    load = make_load(tmp_path, locustfile, steady(80, 2), users=40, timeout_s=0.25, retries=retries)
+    load = make_load(tmp_path, locustfile, steady(60, 1.0, quiet_s=1.5), users=60, timeout_s=1.0, retries=retries)
     with Server(script) as server:
         results, [rows] = drive(tmp_path, load, server.host)
     assert results[0].last_words == ""
-    assert rows.arrivals == 160
+    assert rows.arrivals == 60
     assert sorted(rows.data["intended_ns"][rows.data["attempt"] == 0]) == planned_ns(load)
     expected = {
         "stock fine": "", "stock closes": "reset", "stock stalls": "timeout", "stock wrong": "check",
         "fast fine": "", "fast closes": "reset", "fast stalls": "timeout", "fast error": "http_5xx",
     }  # fmt: skip
-    at_the_end = rows.errors == "aborted"
-    assert {n: set(rows.errors[(rows.endpoints == n) & ~at_the_end]) for n in set(rows.endpoints[~at_the_end])} == {
-        name: {word} for name, word in expected.items()
-    }
+    assert {name: set(rows.of(name).errors) for name in set(rows.endpoints)} == {n: {e} for n, e in expected.items()}
     assert server.requests["/closes-1"] == len(rows.of("stock closes").data)
     assert server.requests["/closes-2"] == len(rows.of("fast closes").data)
     assert len(rows.of("fast error").data) == 2 * rows.of("fast error").arrivals
@@ -531,3 +536,17 @@ def test_the_reading_thread_ends_with_the_worker(tmp_path):
     with Server(good) as server:
         drive(tmp_path, load, server.host)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("read-load-worker")]
+
+
+def test_a_stop_at_the_very_end_cuts_no_arrival_off(tmp_path):
+    load = make_load(tmp_path, ONE_TASK, steady(400, 0.7), users=40)
+    with Server(good) as server:
+        workers = LoadWorkers(make_specs(tmp_path, load, server.host), env=worker_env())
+        workers.start()
+        workers.wait_ready(30)
+        t0_ns = time.monotonic_ns()
+        workers.go(t0_ns)
+        sleep_until(t0_ns + 700_000_000)
+        workers.stop()
+        [result] = workers.wait(10)
+    assert result.arrivals == len(planned_ns(load)) == 280

@@ -132,7 +132,7 @@ class Toxic:
         """These settings with `attributes` (a parsed JSON object) on top. Raises DecodeError."""
         fields = {field.name: gojson.integer(self.INTEGER) for field in dataclasses.fields(self)}
         values = gojson.read_fields(attributes, fields, type_name=f"toxics.{type(self).__name__}", path="attributes.")
-        return dataclasses.replace(self, **values)  # type: ignore[arg-type]  # converters give integers
+        return dataclasses.replace(self, **values)
 
 
 _ToxicClass = TypeVar("_ToxicClass", bound=type[Toxic])

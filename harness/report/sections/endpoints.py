@@ -11,13 +11,13 @@ from harness.report.sections import Part, section
 _MANY = 100
 _HEADER = (
     "Endpoint",
-    "Uses the broken part",
+    "Uses broken part",
     "Requests",
     "Failed",
-    "Failed after the fault",
-    "p50",
-    "p95",
-    "p99",
+    "Failed after it",
+    "p50, ms",
+    "p95, ms",
+    "p99, ms",
     "Attempts per request",
     "Errors with the fault",
 )
@@ -30,7 +30,7 @@ def endpoints(context: Context) -> Part | None:
     if not rows:
         return None
     intro = (
-        "“Uses the broken part” is what the target's manifest declares. An endpoint that says no there and fails "
+        "“Uses broken part” is what the target's manifest declares. An endpoint that says no there and fails "
         "nevertheless was reached by the damage through something that is shared."
     )
     content = join(
@@ -57,9 +57,9 @@ def _row(e: EndpointSummary) -> list[Content]:
         _both(numbers.whole(e.arrivals_baseline), numbers.whole(e.arrivals_fault)),
         _both(numbers.share(e.error_rate_baseline), _loud(e.error_rate_baseline, e.error_rate_fault)),
         _loud(e.error_rate_baseline, e.error_rate_after),
-        _both(numbers.milliseconds(e.p50_baseline_ms), numbers.milliseconds(e.p50_fault_ms)),
-        _both(numbers.milliseconds(e.p95_baseline_ms), numbers.milliseconds(e.p95_fault_ms)),
-        _both(numbers.milliseconds(e.p99_baseline_ms), numbers.milliseconds(e.p99_fault_ms)),
+        _both(numbers.number(e.p50_baseline_ms), numbers.number(e.p50_fault_ms)),
+        _both(numbers.number(e.p95_baseline_ms), numbers.number(e.p95_fault_ms)),
+        _both(numbers.number(e.p99_baseline_ms), numbers.number(e.p99_fault_ms)),
         _both(numbers.number(e.attempts_per_arrival_baseline), numbers.number(e.attempts_per_arrival_fault)),
         ", ".join(f"{name} {numbers.whole(count)}" for name, count in errors if name) or numbers.NONE,
     ]

@@ -56,20 +56,17 @@ def choose(verdict: Verdict) -> list[Number]:
 
 
 def _of_comparison(comparison: Comparison) -> Number:
-    sign = words.OUTCOMES[comparison.outcome]
-    has_difference = comparison.difference is not None
-    if has_difference:
-        value = numbers.signed(comparison.difference, comparison.unit)
-    else:
+    value = numbers.measured(comparison)
+    if comparison.difference is None:
         value = numbers.level(comparison, comparison.fault)
-    interval = numbers.interval(comparison.interval, comparison.unit, sign=has_difference)
     lines = []
-    if interval:
-        lines.append(f"95 % interval: {interval}")
+    if limits := numbers.bounds(comparison):
+        lines.append(f"95 % interval: {limits}")
     if comparison.baseline is not None and comparison.fault is not None:
         before, after = (numbers.level(comparison, x) for x in (comparison.baseline, comparison.fault))
         lines.append(f"{before} in the baseline, {after} with the fault")
     lines.append(f"expected: {comparison.expectation}")
+    sign = words.OUTCOMES[comparison.outcome]
     return Number(words.subject(comparison), value, sign, tuple(lines), gauge(comparison))
 
 
@@ -112,21 +109,20 @@ def _card(card: Number) -> Markup:
 def _expectations(comparisons: tuple[Comparison, ...]) -> Markup:
     return table(
         "Every expectation of the scenario, and whether it held",
-        ["Expectation", "Held?", "Baseline", "With fault", "Difference", "95 % interval", "Why"],
+        ["Expectation", "Held?", "Baseline", "With fault", "Measured", "95 % interval", "Why"],
         [
             [
                 comparison.expectation,
                 _badge(comparison),
                 numbers.level(comparison, comparison.baseline),
                 numbers.level(comparison, comparison.fault),
-                numbers.signed(comparison.difference, comparison.unit),
-                numbers.interval(comparison.interval, comparison.unit, sign=comparison.difference is not None)
-                or numbers.NONE,
+                numbers.measured(comparison),
+                numbers.bounds(comparison) or numbers.NONE,
                 el("span", comparison.why, class_="why"),
             ]
             for comparison in comparisons
         ],
-        class_="expectations",
+        class_="stack",
         numeric=range(2, 6),
     )
 
@@ -152,16 +148,11 @@ def gauge(comparison: Comparison) -> Markup | None:
     def at(value: float) -> float:
         return round((value - start) / (end - start) * 300, 2)
 
-    allowed = (0.0, at(margin)) if margin >= 0 and comparison.metric != "goodput" else (at(margin), 300.0)
-    if comparison.metric == "goodput" and margin >= 0:
-        allowed = (0.0, at(margin)) if difference >= 0 else (at(-margin), 300.0)
-    text = (
-        f"difference {numbers.signed(difference, comparison.unit)}, "
-        f"interval {numbers.interval(comparison.interval, comparison.unit)}, "
-        f"allowed up to {numbers.with_unit(margin, comparison.unit)}"
-    )
+    left, right = (0.0, at(margin)) if margin >= 0 else (at(margin), 300.0)
+    allowed = f"allowed: {'up' if margin >= 0 else 'down'} to {numbers.with_unit(margin, comparison.unit)}"
+    text = f"{numbers.measured(comparison)}, interval {numbers.bounds(comparison)}, {allowed}"
     shapes = [
-        el("rect", x=allowed[0], y=4, width=max(0.0, round(allowed[1] - allowed[0], 2)), height=16, class_="allowed"),
+        el("rect", x=left, y=4, width=round(right - left, 2), height=16, class_="allowed"),
         el("line", x1=at(0.0), x2=at(0.0), y1=2, y2=22, class_="zero"),
         el("line", x1=at(low), x2=at(high), y1=12, y2=12, class_="interval"),
         el("circle", cx=at(difference), cy=12, r=5, class_="point"),
@@ -169,10 +160,4 @@ def gauge(comparison: Comparison) -> Markup | None:
     picture = el(
         "svg", el("title", text), shapes, viewBox="0 0 300 24", role="img", preserveAspectRatio="none", class_="gauge"
     )
-    legend = el(
-        "p",
-        el("span", "", class_="swatch"),
-        f"allowed: up to {numbers.with_unit(margin, comparison.unit)}",
-        class_="legend",
-    )
-    return join(picture, legend)
+    return join(picture, el("p", el("span", "", class_="swatch"), allowed, class_="legend"))

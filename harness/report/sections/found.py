@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from harness.analysis.verdict import CascadeClass
+from harness.analysis.verdict import CascadeClass, Comparison
 from harness.report import words
 from harness.report.context import Context
 from harness.report.markup import Markup, el, join
 from harness.report.sections import Part, section
 
 _SCALE: tuple[CascadeClass, ...] = ("none", "contained", "cascading", "metastable")
+_MANY = 8
 
 
 @section(id="found", title="What was asked, what was found", short="Findings", order=10)
@@ -20,13 +21,21 @@ def found(context: Context) -> Part:
         el("h3", "The hypothesis"),
         el("blockquote", verdict.hypothesis or "The scenario states no hypothesis."),
     )
+    listed = [_line(comparison) for comparison in verdict.comparisons[:_MANY]]
     answer = el(
         "div",
         el("h3", "What was found"),
-        el("p", verdict.cascade.sentence),
-        el("p", words.held(verdict).capitalize() + "."),
+        el("p", words.extent(verdict)),
+        el("p", words.held(verdict).capitalize() + (":" if listed else ".")),
+        el("ul", listed, class_="held") if listed else None,
     )
     return Part(join(el("div", asked, answer, class_="two"), scale(verdict.cascade.klass)))
+
+
+def _line(comparison: Comparison) -> Markup:
+    sign = words.OUTCOMES[comparison.outcome]
+    mark = el("span", f"{sign.icon} {sign.word}", class_=f"badge {sign.tone}")
+    return el("li", mark, " ", comparison.expectation)
 
 
 def scale(klass: CascadeClass) -> Markup:

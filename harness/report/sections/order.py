@@ -151,6 +151,7 @@ def _evidence(evidence: tuple[Evidence, ...]) -> Markup:
             "What tells a cascading failure from local damage",
             ["Sign of it", "Seen?", "Where", "What was measured"],
             rows,
+            class_="stack",
             numeric=(),
         ),
     )

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -88,10 +89,10 @@ def test_junit_survives_any_text(evil: Verdict) -> None:
 
 def test_summary_says_the_verdict_first_and_every_expectation(collapse: tuple[Record, Verdict]) -> None:
     lines = render_summary(collapse[1]).splitlines()
-    assert lines[0] == r"## ✗ Fail: metastable failure – two\-am (fragile)"
+    assert lines[0] == "## ✗ Fail: metastable failure – two-am (fragile)"
     table = [line for line in lines if line.startswith("| ✗")]
     assert len(table) == 5
-    assert r"\+62 points" in table[0]
+    assert "| +62 points (+57.3 to +66.4 points) |" in table[0]
     assert any("not recovered in the 45 s watched" in line for line in lines)
 
 
@@ -103,6 +104,26 @@ def test_summary_holds_no_markup_from_outside(evil: Verdict) -> None:
     assert "\x1b" not in text
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     assert {line.replace("\\|", "").count("|") for line in rows} == {6}
+
+
+@pytest.mark.parametrize("start", ["- item", "+ item", "=== rule", "# heading", "1. item", "> quote"])
+def test_summary_of_a_hypothesis_that_looks_like_a_block(contained: Verdict, start: str) -> None:
+    text = render_summary(dataclasses.replace(contained, hypothesis=start))
+    quoted = next(line for line in text.splitlines() if line.startswith("> "))
+    assert not re.match(r"> ([-+=#>]|\d+[.)])", quoted)
+
+
+def test_a_limit_is_told_as_a_value_and_a_recovery_never_seen_as_a_bound(contained: Verdict) -> None:
+    limit = dataclasses.replace(
+        contained.comparisons[0], expectation="p95 of catalog < 300ms", metric="p95", baseline=24.0, fault=210.0,
+        difference=210.0, interval=Interval(190.0, 230.0), unit="ms", margin=300.0,
+    )  # fmt: skip
+    assert numbers.difference(limit) == "210 ms (190 to 230 ms)"
+    never = dataclasses.replace(
+        contained.comparisons[1], fault=44.0, difference=44.0, interval=Interval(44.0, None), unit="s"
+    )
+    assert numbers.difference(never) == "> 44 s"
+    assert numbers.level(never, never.fault) == "> 44 s"
 
 
 def test_plain_text_has_verdict_values_intervals_class_recovery_and_path(collapse: tuple[Record, Verdict]) -> None:
@@ -191,3 +212,14 @@ def test_recovery_in_words() -> None:
     assert words.recovery(Recovery(True, 1.4, False, {})) == "1.4 s after the fault was gone"
     assert words.recovery(Recovery(False, 30.0, True, {})) == "not recovered in the 30 s watched"
     assert words.recovery(Recovery(None, None, False, {})) == "can't be judged"
+
+
+def test_first_sentence_is_set_apart_from_the_rest() -> None:
+    assert words.split("Down for 10.0 s. The rest. More.") == ("Down for 10.0 s.", "The rest. More.")
+    assert words.split("Only one") == ("Only one", "")
+
+
+def test_a_collapse_that_the_scenario_expects_is_a_pass_but_not_a_green_one(contained: Verdict) -> None:
+    sign = words.headline(dataclasses.replace(contained, cascade=Cascade("metastable", "It stayed.", (), ())))
+    assert (sign.icon, sign.tone) == ("✓", "warn")
+    assert "metastable" in sign.word

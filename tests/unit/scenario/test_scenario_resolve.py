@@ -25,7 +25,11 @@ variants:
     load: {timeout: 2s, retries: {checkout: {policy: immediate, limit: 3}}}
 load:
 """
-RETRIES = "timeout: 1s\n  retries: {checkout: {policy: exponential, limit: 2, base: 1s, budget: 10%}, product: {policy: none}}"
+RETRIES = """\
+timeout: 1s
+  retries:
+    checkout: {policy: exponential, limit: 2, base: 1s, budget: 10%}
+    product: {policy: none}"""
 
 
 def test_times_are_absolute_and_rates_follow_the_steady_one(plan_with: Planner) -> None:
@@ -270,6 +274,7 @@ def test_all_simple_errors_are_said_at_once_in_the_files_order(plan_with: Planne
         ({"overrides": ["settings.pool_siez=1"]}, "did you mean `pool_size`"),
         ({"variant": "hardend"}, "--variant hardend: variant: unknown variant `hardend`\n  did you mean `hardened`"),
         ({"repeat": 0}, "--repeat 0"),
+        ({"seed": -1}, "--seed -1"),
         ({"only": "faults"}, "--only faults"),
     ],
 )

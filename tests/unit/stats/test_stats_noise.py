@@ -46,14 +46,20 @@ def test_no_events_mean_no_clustering_and_the_normal_law():
     assert noise.critical() == pytest.approx(1.96, abs=0.001)
 
 
-def test_a_variance_from_few_seconds_widens_the_critical_value():
+def test_a_few_events_give_no_variance_and_the_normal_law():
     noise = measure([(np.array([1, 0, 2, 1, 0, 1, 1]), np.full(7, 20))])
+    assert noise.critical() == pytest.approx(1.96, abs=0.001)
+    assert noise.known
+
+
+def test_a_variance_from_few_seconds_widens_the_critical_value():
+    noise = measure([(np.array([3, 1, 4, 2, 1, 3, 2]), np.full(7, 20))])
     assert noise.freedom == 1
     assert noise.critical() > 12
 
 
 def test_too_short_stretches_are_left_out():
-    noise = measure([(np.array([1, 2, 3]), np.array([10, 10, 10]))])
+    noise = measure([(np.array([1, 2]), np.array([10, 10]))])
     assert (noise.seconds, noise.freedom) == (0, 0)
     assert NO_NOISE.known
 

@@ -1,0 +1,294 @@
+"""The sample target on loopback, for real: boots, answers through every proxy, breaks, heals, leaves nothing."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import requests
+
+from harness import ledger
+from harness.clock import now_ns
+from harness.errors import StackError
+from harness.faults.catalogue import catalogue
+from harness.faults.timeline import FaultTimeline
+from harness.ledger import Ledger, mark_of
+from harness.paths import RunFolder, shipped
+from harness.plan import PlannedFault
+from harness.ports import reserve_port
+from harness.probes import probe, refused, wait_for
+from harness.processes import TAG, Processes
+from harness.scenario.manifest import load_target
+from harness.stack.local import LocalStack
+
+SHOP = shipped("targets") / "sample-flask-app"
+
+
+class Bench:
+    """A booted stack with its ledger and processes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = RunFolder(folder)
+        self.folder.logs.mkdir(parents=True)
+        self.ledger = Ledger(self.folder.ledger)
+        self.ledger.run(folder.name, mark_of(os.getpid(), "test", signal.SIGTERM))
+        self.processes = Processes(f"{folder.name}-{os.getpid()}", self.ledger)
+        target = load_target(SHOP)
+        self.stack = LocalStack(
+            target,
+            target.environment("hardened", {}),
+            processes=self.processes,
+            ledger=self.ledger,
+            folder=self.folder,
+            seed=1,
+        )
+        self.events: list[tuple[str, int, str]] = []
+
+    def timeline(self, *planned: PlannedFault) -> FaultTimeline:
+        return FaultTimeline(
+            planned,
+            arm="fault-1",
+            stack=self.stack,
+            processes=self.processes,
+            ledger=self.ledger,
+            on_event=lambda kind, t_ns, fault, **_: self.events.append((kind, t_ns, fault)),
+        )
+
+
+def tagged(run_id: str) -> list[str]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(TAG) == run_id and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(f"{process.pid} {process.name()}")
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return found
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    bench = Bench(tmp_path_factory.mktemp("stack") / "run-stack")
+    try:
+        bench.stack.up()
+        bench.stack.reset()
+        yield bench
+    finally:
+        bench.stack.down()
+    assert tagged(bench.processes.run_id) == []
+    assert not (Path(tempfile.gettempdir()) / f"harness-{bench.processes.run_id}").exists()
+
+
+def latency(edge: str, seconds: float, *, at_s: float = 0.0, for_s: float = 1.0) -> PlannedFault:
+    return PlannedFault("slow", "latency", at_s, for_s, {"latency": seconds, "jitter": 0.0}, edge.split("->")[1], edge)
+
+
+def redis_down(*, at_s: float = 0.0, for_s: float = 1.0) -> PlannedFault:
+    return PlannedFault("redis-down", "redis-down", at_s, for_s, {}, "redis")
+
+
+def test_the_shop_answers_through_the_service(bench: Bench) -> None:
+    for path in ("/ping", "/catalog", "/session", "/product/3"):
+        assert requests.get(bench.stack.url + path, timeout=5).status_code == 200
+    order = requests.post(
+        bench.stack.url + "/checkout", json={"product": 1}, headers={"Idempotency-Key": "k"}, timeout=5
+    )
+    assert order.status_code == 201
+
+
+def test_every_edge_has_a_proxy_that_carries_its_protocol(bench: Bench) -> None:
+    assert [f"{edge.source}->{edge.destination}" for edge in bench.stack.edges] == [
+        "client->app",
+        "app->postgres",
+        "app->redis",
+        "app->auth",
+        "app->payments",
+    ]
+    for edge in bench.stack.edges:
+        assert probe(edge.protocol, edge.address).ok, edge
+
+
+def test_connections_are_spread_over_the_replicas(bench: Bench) -> None:
+    before = {replica.name: _requests_total(replica.management_address) for replica in bench.stack.replicas[:2]}
+    for _ in range(40):
+        requests.get(bench.stack.url + "/ping", timeout=5)  # a connection each
+    for replica in bench.stack.replicas[:2]:
+        assert _requests_total(replica.management_address) > before[replica.name]
+
+
+def _requests_total(address: str) -> float:
+    page = requests.get(f"http://{address}/metrics", timeout=5).text
+    return sum(float(line.split()[-1]) for line in page.splitlines() if line.startswith("requests_total"))
+
+
+def test_reset_makes_every_arm_start_alike(bench: Bench) -> None:
+    def orders() -> Any:
+        made = requests.post(
+            bench.stack.url + "/checkout", json={"product": 1}, headers={"Idempotency-Key": "same"}, timeout=5
+        )
+        return made.status_code, made.json()["order"]
+
+    bench.stack.reset()
+    first = orders()
+    bench.stack.reset()
+    assert orders() == first
+    assert first[0] == 201, "the order of the arm before is gone"
+
+
+def test_latency_is_confirmed_by_its_effect_and_gone_afterwards(bench: Bench) -> None:
+    edge = bench.stack.edge("app->redis")
+    timeline = bench.timeline(latency("app->redis", 0.2, for_s=1.0))
+    bench.events.clear()
+    timeline.start(now_ns())
+    assert wait_for(lambda: timeline.states["slow"] == "active", timeout_s=5)
+    assert probe("redis", edge.address, timeout_s=3).seconds >= 0.2
+    timeline.finish()
+    assert timeline.errors == ()
+    assert [kind for kind, _, _ in bench.events] == [
+        "fault.requested",
+        "fault.active",
+        "fault.clear-requested",
+        "fault.clear",
+    ]
+    assert bench.events[1][1] >= bench.events[0][1] + 200_000_000, "seen only after a slow exchange"
+    assert probe("redis", edge.address).seconds < 0.15
+    assert ledger.read(bench.ledger.path).undos == ()
+
+
+def test_redis_down_kills_and_brings_back_the_server(bench: Bench) -> None:
+    address = bench.stack.address("redis")
+    timeline = bench.timeline(redis_down(for_s=0.5))
+    timeline.start(now_ns())
+    assert wait_for(lambda: timeline.states["redis-down"] == "active", timeout_s=5)
+    assert refused(address)
+    timeline.finish()
+    assert timeline.errors == ()
+    assert probe("redis", address).ok
+    assert probe("redis", bench.stack.edge("app->redis").address).ok
+
+
+def test_reverting_now_does_not_wait_for_the_planned_end(bench: Bench) -> None:
+    timeline = bench.timeline(redis_down(for_s=600), latency("app->auth", 0.1, at_s=300))
+    timeline.start(now_ns())
+    assert wait_for(lambda: timeline.states["redis-down"] == "active", timeout_s=5)
+    timeline.revert_now()
+    assert timeline.states == {"redis-down": "clear", "slow": "waiting"}
+    assert probe("redis", bench.stack.address("redis")).ok
+    assert ledger.read(bench.ledger.path).undos == ()
+
+
+def test_a_fault_that_does_not_bite_is_an_error_and_is_taken_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretender = replace(catalogue()["latency"], make=_Pretender)
+    monkeypatch.setattr("harness.faults.timeline.catalogue", lambda: {"latency": pretender})
+    monkeypatch.setattr("harness.faults.timeline.CONFIRM_S", 0.3)
+    timeline = bench.timeline(latency("app->redis", 0.2))
+    timeline.start(now_ns())
+    timeline.finish()
+    assert "its effect could not be seen" in str(timeline.errors[0])
+    assert ledger.read(bench.ledger.path).undos == ()
+
+
+class _Pretender:
+    def __init__(self, planned: PlannedFault, stack: Any) -> None:
+        self._real = catalogue.__wrapped__()["latency"].make(planned, stack)
+        self.undo, self.is_active, self.is_clear = self._real.undo, self._real.is_active, self._real.is_clear
+
+    def inject(self) -> None:
+        """Does nothing, and says nothing."""
+
+
+def test_a_dead_part_is_noticed(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "run-dead")
+    try:
+        bench.stack.up()
+        bench.stack.reset()
+        bench.stack.check()
+        mark = next(one for one in ledger.read(bench.ledger.path).processes if one.name == "auth")
+        os.kill(mark.pid, signal.SIGKILL)
+        assert wait_for(lambda: not bench.processes.alive("auth"), timeout_s=5)
+        with pytest.raises(StackError, match="auth died while the run was on"):
+            bench.stack.check()
+    finally:
+        bench.stack.down()
+
+
+def test_a_process_that_fails_at_start_is_told_with_its_last_words(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "run-broken")
+    app = bench.stack.target.processes["app"]
+    broken = app.model_copy(update={"command": ("{python}", "-c", "raise SystemExit('no such luck')")})
+    bench.stack.target = bench.stack.target.model_copy(
+        update={"processes": {**bench.stack.target.processes, "app": broken}}
+    )
+    try:
+        bench.stack.up()
+        with pytest.raises(StackError, match=r"app-1 ended at once(.|\n)*no such luck"):
+            bench.stack.reset()
+    finally:
+        bench.stack.down()
+    assert tagged(bench.processes.run_id) == []
+
+
+def test_the_service_leaves_out_what_is_not_ready(tmp_path: Path) -> None:
+    """Two backends of which one stops being ready: after three failed probes nobody is sent there any more."""
+    ready = {"a": True, "b": True}
+    ports = {name: _serve(name, ready) for name in ready}
+    listen = f"127.0.0.1:{reserve_port()}"
+    spec = tmp_path / "service.json"
+    backends = [
+        {"name": name, "address": f"127.0.0.1:{port}", "ready": f"127.0.0.1:{port}", "path": "/ready"}
+        for name, port in ports.items()
+    ]
+    spec.write_text(json.dumps({"listen": listen, "seed": 3, "backends": backends}))
+    service = subprocess.Popen([sys.executable, "-m", "harness.stack.service", str(spec)], stdin=subprocess.PIPE)
+    try:
+        assert wait_for(lambda: probe("http", listen, path="/").ok, timeout_s=20)
+        assert wait_for(lambda: _seen(listen) == {"a", "b"}, timeout_s=20)
+        ready["a"] = False
+        assert wait_for(lambda: _seen(listen) == {"b"}, timeout_s=20)
+        ready["b"] = False
+        assert wait_for(lambda: _seen(listen) == set(), timeout_s=20)
+        ready["a"] = True
+        assert wait_for(lambda: _seen(listen) == {"a"}, timeout_s=20)
+    finally:
+        assert service.stdin is not None
+        service.stdin.close()
+        service.wait(10)
+
+
+def _seen(listen: str) -> set[str]:
+    seen = set()
+    for _ in range(12):
+        try:
+            seen.add(requests.get(f"http://{listen}/", timeout=2).text)
+        except requests.ConnectionError:
+            continue
+    return seen
+
+
+def _serve(name: str, ready: dict[str, bool]) -> int:
+    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/" or ready[name] else 503)
+            self.send_header("Content-Length", str(len(name)))
+            self.end_headers()
+            self.wfile.write(name.encode())
+
+        def log_message(self, *_: Any) -> None:
+            """Quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return int(server.server_address[1])

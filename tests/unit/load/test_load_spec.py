@@ -1,0 +1,50 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from harness.load.spec import Progress, WorkerSpec
+from harness.plan import Load, Retry, Segment
+
+LOAD = Load(
+    "users.py",
+    "poisson",
+    (Segment(0, 10, 5, 5), Segment(10, 12, 5, 7)),
+    7,
+    10,
+    1.0,
+    0.5,
+    {"checkout": Retry("exponential", 3, 0.2, 2.0, 0.1)},
+    3,
+)
+SPEC = WorkerSpec("fault-1", 1, 3, "http://127.0.0.1:8000", "spool/w1.rows", LOAD)
+
+
+def test_a_spec_survives_its_file():
+    assert WorkerSpec.from_json(SPEC.to_json()) == SPEC
+
+
+def test_the_file_has_the_documented_keys():
+    assert set(json.loads(SPEC.to_json())) == {"arm", "worker", "workers", "host", "spool", "load"}
+
+
+def test_users_are_shared_out_over_the_workers():
+    assert [replace(SPEC, worker=worker).users for worker in range(3)] == [4, 3, 3]
+    assert replace(SPEC, load=replace(LOAD, users=1), worker=2).users == 1
+
+
+def test_workers_are_named_from_one():
+    assert SPEC.name == "load-worker-2"
+
+
+def test_the_progress_of_several_workers_adds_up_counts_and_takes_the_worst_of_the_rest():
+    one = Progress(1_000, 10, 8, 1, 2, 20.0, 30.0, 1.5, 5, 0)
+    two = Progress(900, 12, 12, 0, 0, None, 60.0, 0.5, 7, 3)
+    assert Progress.total([one, two]) == Progress(900, 22, 20, 1, 2, 20.0, 60.0, 1.5, 12, 3)
+    assert Progress.total([two]).p95_ms is None
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", '{"load": {}}'])
+def test_something_else_is_refused(text):
+    with pytest.raises((KeyError, TypeError, ValueError)):
+        WorkerSpec.from_json(text)
