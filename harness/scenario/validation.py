@@ -42,7 +42,8 @@ def validate(model: type[M], document: Document) -> M:
         return model.model_validate(document.data)
     except ValidationError as error:
         found = [_translated(one, model, document) for one in error.errors(include_url=False)]
-    found.sort(key=lambda one: (one.line or 0, one.column or 0))
+    # What is missing comes last: a misspelt key, which has a line of its own, usually explains it.
+    found.sort(key=lambda one: (one.message.endswith("is missing"), one.line or 0, one.column or 0))
     raise combined(found)
 
 
