@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import re
 import signal
 import subprocess
 import threading
@@ -24,6 +25,8 @@ from harness.errors import StackError
 from harness.ledger import Ledger, ProcessMark, mark_of
 
 TAG = "HARNESS_RUN_ID"
+_MEANT_FOR_OTHERS = re.compile(r"PG[A-Z]+|LOCUST_\w+|GUNICORN_CMD_ARGS|(http|https|all)_proxy", re.IGNORECASE)
+"""Variables of the user's shell that would quietly reconfigure what we start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +137,7 @@ class Processes:
                 stdout=stdout,
                 stderr=log,
                 cwd=command.cwd,
-                env={**os.environ, **command.environment, TAG: self.run_id},
+                env={**inherited_environment(), **command.environment, TAG: self.run_id},
                 start_new_session=True,
                 **account,
             )
@@ -167,6 +170,11 @@ def sweep(run_id: str) -> None:
         if not left:
             return
         psutil.wait_procs(left, timeout=0.5)
+
+
+def inherited_environment() -> dict[str, str]:
+    """Our environment without what is meant for other programs (PG*, web proxies, ...)."""
+    return {name: value for name, value in os.environ.items() if not _MEANT_FOR_OTHERS.fullmatch(name)}
 
 
 def tail(log: Path, lines: int = 5) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from harness.analysis import cascade as cascades
 from harness.analysis import tiers
+from harness.analysis.alone import judge_alone
 from harness.analysis.amplification import judge_amplification
 from harness.analysis.arrivals import Arrivals, client_timeout_ns, join_attempts
 from harness.analysis.cells import ALL, Pair, count_pairs
@@ -38,7 +39,7 @@ def analyse(record: Record) -> Verdict:
     """What a run showed. Pure: the same record gives the same verdict, to the last digit."""
     info = record.info
     case = _prepare(record)
-    healing, cascade = _heal(case), _unseen(record, case.experiment)
+    healing, cascade = _heal(case), _unseen(record, case)
     window = case.experiment.window
     if window is not None and not case.experiment.problem:
         cascade = _guard(
@@ -145,13 +146,13 @@ def _judge(record: Record, case: _Case, window: Window, healing: Healing) -> Cas
     return cascades.classify(evidence, damages, persistence, case.paths, onsets)
 
 
-def _unseen(record: Record, experiment: Experiment) -> Cascade:
-    """The class where no fault was seen: `none` when none was meant to be, else unknown."""
+def _unseen(record: Record, case: _Case) -> Cascade:
+    """The class where no fault was seen: that of the load alone when none was meant to be, else unknown."""
     planned = record.info.faults or record.info.scenario.get("faults")
     tried = any(event.kind.startswith("fault.") for event in record.events)
-    if experiment.fault is None or not (planned or tried):
-        return Cascade("none", "No fault was injected, so nothing could spread.", (), ())
-    return cascades.unknown(f"How far the damage went can't be told: {experiment.problem}.")
+    if case.experiment.fault is None or not (planned or tried):
+        return judge_alone(case.baseline, case.experiment.warm_up_ns)
+    return cascades.unknown(f"How far the damage went can't be told: {case.experiment.problem}.")
 
 
 def _hold(

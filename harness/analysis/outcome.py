@@ -70,6 +70,8 @@ def describe(
         reasons = "; ".join(validity.reasons) or "the record marks it so"
         return f"The run says nothing about the system: {reasons}."
     window = experiment.window
+    if experiment.fault is None:
+        return f"{cascade.sentence} Resilience can't be judged without a fault arm."
     if experiment.problem or window is None:
         return f"Nothing can be said about the fault: {experiment.problem}."
     broken = " and ".join(window.components) or " and ".join(filter(None, window.faults)) or "the fault"

@@ -52,7 +52,10 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """One criterion of the cascade classification (`C1`..`C6`): met, not met, or None when it can't be judged."""
+    """One criterion of the cascade classification: met, not met, or None when it can't be judged.
+
+    `criterion` is `C1`..`C6`, or `load` for harm that the load did without any fault.
+    """
 
     criterion: str
     met: bool | None

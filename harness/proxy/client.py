@@ -23,6 +23,8 @@ from toxiproxy.exceptions import InvalidToxic, NotFound, ProxyExists
 from harness.errors import HarnessError
 
 TIMEOUT_S = 5.0
+_DIRECT = {"http": "", "all": ""}
+"""Never through a web proxy that the user's environment names for other programs."""
 
 Stream = Literal["upstream", "downstream"]
 ByteKind = Literal["received", "sent"]
@@ -171,6 +173,7 @@ def _checked(call: Callable[..., requests.Response]) -> Callable[..., requests.R
     @functools.wraps(call)
     def checked(consumer: type[APIConsumer], url: str, **options: Any) -> requests.Response:
         options.setdefault("timeout", TIMEOUT_S)
+        options.setdefault("proxies", _DIRECT)
         where = f"Toxiproxy at {consumer.host}:{consumer.port}"
         try:
             response = call(consumer, url, **options)

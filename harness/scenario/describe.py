@@ -44,11 +44,12 @@ def describe(plan: Plan, target: Target) -> dict[str, Any]:
             {
                 **dataclasses.asdict(fault),
                 "params": dict(fault.params),
+                "params_as_written": _as_written(fault, written),
                 "end_s": fault.end_s,
                 "phase": phase_at(fault.at_s, plan.phases).name,
                 "blast_radius": blast_radius(fault, target),
             }
-            for fault in plan.faults
+            for fault, written in zip(plan.faults, plan.scenario["faults"], strict=True)
         ],
         "touches": sorted({fault.edge or fault.component for fault in plan.faults}),
         "expect": list(plan.expect),
@@ -154,12 +155,17 @@ def _load_lines(plan: Plan, data: Mapping[str, Any]) -> Iterator[str]:
 def _fault_lines(fault: Mapping[str, Any]) -> Iterator[str]:
     where = fault["edge"] or fault["component"]
     yield (f"  {fault['id']} on {where}: {_s(fault['at_s'])} to {_s(fault['end_s'])} of the arm, in {fault['phase']}")
-    if fault["params"]:
-        yield "    " + ", ".join(f"{name} {value}" for name, value in fault["params"].items()) + " (in base units)"
+    if fault["params_as_written"]:
+        yield "    " + ", ".join(f"{name} {value}" for name, value in fault["params_as_written"].items())
     reach = fault["blast_radius"]
     yield f"    declared to be hit: {', '.join(reach['endpoints']) or 'no endpoint'}"
     if reach["may_spread_to"]:
         yield f"    must not be hit, but share something: {', '.join(reach['may_spread_to'])}"
+
+
+def _as_written(fault: PlannedFault, written: Mapping[str, Any]) -> dict[str, str]:
+    """The fault's parameters in the scenario's own words, units and all."""
+    return {name: str(value) for name, value in written[fault.kind].items() if name in fault.params}
 
 
 def _dependents(components: set[str], dependencies: Mapping[str, tuple[str, ...]]) -> Iterator[str]:

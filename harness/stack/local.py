@@ -211,7 +211,7 @@ class LocalStack:
         host, port = split(self.proxy_api)
         server = shutil.which("toxiproxy-server")
         argv = (
-            (server, "-host", host, "-port", str(port))
+            (server, "-host", host, "-port", str(port), "-proxy-metrics")
             if server
             else (sys.executable, "-m", "harness.proxy", "--host", host, "--port", str(port), "--until-stdin-closes")
         )

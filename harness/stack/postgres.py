@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import signal
 import subprocess
 from pathlib import Path
 
 from harness.errors import StackError
-from harness.processes import Command
+from harness.processes import Command, inherited_environment
 from harness.stack.account import Account, reachable_copy
 
 PROTOCOL = "postgres"
@@ -78,7 +77,7 @@ def _run(command: Command, account: Account) -> None:
     done = subprocess.run(  # type: ignore[call-overload]
         command.argv,
         cwd=command.cwd,
-        env={**os.environ, "LC_ALL": "C"},
+        env={**inherited_environment(), "LC_ALL": "C"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

@@ -96,7 +96,7 @@ def _parse(component: str, page: str) -> Iterator[Reading]:
 
 def _postgres(component: str, address: str) -> list[Reading]:
     host, port = split(address)
-    dsn = f"host={host} port={port} user=postgres dbname=postgres connect_timeout=1"
+    dsn = f"host={host} port={port} user=postgres dbname=postgres sslmode=disable connect_timeout=1"
     try:
         with psycopg.connect(dsn, autocommit=True) as connection:
             row = connection.execute(

@@ -73,7 +73,10 @@ def test_stopping_ends_the_grandchildren_too(tmp_path: Path) -> None:
 
 def test_the_sweep_finds_what_left_its_session(tmp_path: Path) -> None:
     run_id = f"test-{os.getpid()}-sweep"
-    code = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {'import time; time.sleep(300)'!r}], start_new_session=True)"
+    code = (
+        "import subprocess, sys;"
+        "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(300)'], start_new_session=True)"
+    )
     processes = Processes(run_id, Ledger(tmp_path / "ledger.jsonl"))
     processes.spawn(Command("a", (sys.executable, "-c", code), log=str(tmp_path / "log"))).wait()
     assert _wait(lambda: len(_tagged(run_id)) == 1)
@@ -139,3 +142,16 @@ def test_a_ledger_mark_finds_only_the_living() -> None:
 
 def test_reserved_ports_differ() -> None:
     assert len({reserve_port() for _ in range(50)}) == 50
+
+
+def test_the_shell_of_the_user_does_not_reconfigure_what_we_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGOPTIONS", "-c nonsense=1")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("GUNICORN_CMD_ARGS", "--threads 1")
+    monkeypatch.setenv("MY_APP_KEY", "kept")
+    processes = Processes(f"test-{os.getpid()}-env", Ledger(tmp_path / "ledger.jsonl"))
+    show = "import os; print(sorted(set(os.environ) & {'PGOPTIONS', 'http_proxy', 'GUNICORN_CMD_ARGS', 'MY_APP_KEY'}))"
+    processes.spawn(Command("show", (sys.executable, "-c", show), log=str(tmp_path / "log"))).wait()
+    assert (tmp_path / "log").read_text().strip() == "['MY_APP_KEY']"

@@ -41,6 +41,14 @@ def test_a_proxys_life(client: ToxiproxyClient) -> None:
     assert client.destroy("app-redis") is False
 
 
+def test_a_web_proxy_of_the_users_environment_is_not_asked(
+    client: ToxiproxyClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    assert client.version() == "2.12.0"
+
+
 def test_a_toxics_life(client: ToxiproxyClient) -> None:
     client.create("p", "127.0.0.1:0", "127.0.0.1:9")
     client.add_toxic("p", "slow", "latency", "upstream", {"latency": 10}, toxicity=0.5)

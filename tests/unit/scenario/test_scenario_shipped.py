@@ -61,8 +61,10 @@ def test_two_am_is_the_story_that_was_measured() -> None:
     assert fragile.faults == softened.faults == hardened.faults
     fault = fragile.faults[0]
     assert (fault.edge, fault.params["latency"], fault.for_s) == ("app->postgres", 0.15, 10.0)
-    assert {phase.rate for phase in fragile.phases if phase.end_s > fault.at_s} == {117.0}
-    assert fragile.arm_duration_s - fault.end_s >= 30.0
+    assert next(phase.rate for phase in fragile.phases if phase.end_s > fault.at_s) == 117.0
+    # Two checkouts in three arrivals; a retry storm of four attempts each carries 125 / 4 a second at most.
+    assert all(phase.rate * 2 / 3 > 125 / 4 for phase in fragile.phases if phase.end_s > fault.at_s)
+    assert fragile.arm_duration_s - fault.end_s >= 60.0
     assert fragile.load.retries["checkout"].policy == "immediate"
     assert softened.load.retries == hardened.load.retries
     assert softened.settings == fragile.settings != hardened.settings
