@@ -6,7 +6,9 @@ import logging
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
+from harness.clock import NS
 from harness.load.gauges import RollingQuantile
+from harness.load.spec import LATE_MS
 from harness.record.spool import RowWriter
 
 PROGRESS_INTERVAL_S: Final = 0.5
@@ -15,6 +17,7 @@ PROGRESS_INTERVAL_S: Final = 0.5
 _logger = logging.getLogger(__name__)
 _P95_TURNS: Final = int(2 / PROGRESS_INTERVAL_S)
 _LAG_TURNS: Final = int(5 / PROGRESS_INTERVAL_S)
+_LATE_NS: Final = int(LATE_MS * NS / 1000)
 
 
 class Task:
@@ -92,7 +95,8 @@ class Recorder:
     """Writes the rows of a worker and keeps its counts: one row with attempt 0 per arrival that was released.
 
     `rows` counts rows, `first_rows` those with attempt 0. The other counts are of arrivals: `finished` and `failed`
-    go by the last attempt; `dropped` ones are in both.
+    go by the last attempt; `dropped` ones are in both. `late` ones found a free user and still started more than
+    `LATE_MS` after their instant.
     """
 
     def __init__(self, writer: RowWriter) -> None:
@@ -107,6 +111,7 @@ class Recorder:
         self.finished = 0
         self.failed = 0
         self.dropped = 0
+        self.late = 0
 
     @property
     def closed(self) -> bool:
@@ -126,7 +131,9 @@ class Recorder:
     def started(self, arrival: Arrival) -> None:
         """The first attempt starts (`start_ns` is set); counts how late it is, if that was up to this worker."""
         if arrival.prompt:
-            self._lags.add(arrival.start_ns - arrival.intended_ns)
+            lag_ns = arrival.start_ns - arrival.intended_ns
+            self._lags.add(lag_ns)
+            self.late += lag_ns > _LATE_NS
 
     def will_retry(self, arrival: Arrival, wait_ns: int) -> None:
         """The attempt that ended as `arrival.answer` is followed by another one, `wait_ns` after its end."""

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 from harness.plan import Load, Retry, Segment
+
+LATE_MS: Final = 10.0
+"""An arrival that finds a free user and starts later than this after its instant is late by the worker's doing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +66,9 @@ class Progress:
     """How the load of an arm is going, by one worker or by all of them.
 
     `t_ns` is since the arm's start. `arrivals`, `finished`, `failed` and `dropped` count arrivals since the start
-    (a dropped one is finished and failed too). `p95_ms` is the response time over the last 2 s, None without any;
-    `lag_p99_ms` how late arrivals that found a free user were started, over the last 5 s; `cpu_percent` is of one
-    core since the report before.
+    (a dropped one is finished and failed too); so does `late` those that found a free user and were started more than
+    `LATE_MS` late. `p95_ms` is the response time over the last 2 s, None without any; `lag_p99_ms` how late arrivals
+    that found a free user were started, over the last 5 s; `cpu_percent` is of one core since the report before.
     """
 
     t_ns: int
@@ -78,6 +81,7 @@ class Progress:
     lag_p99_ms: float
     users_free: int
     dropped: int
+    late: int
 
     @classmethod
     def total(cls, parts: list[Progress]) -> Progress:
@@ -94,4 +98,5 @@ class Progress:
             lag_p99_ms=max(part.lag_p99_ms for part in parts),
             users_free=sum(part.users_free for part in parts),
             dropped=sum(part.dropped for part in parts),
+            late=sum(part.late for part in parts),
         )

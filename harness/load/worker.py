@@ -226,6 +226,7 @@ class Worker:
             lag_p99_ms=round(lag_p99_ms, 3),
             users_free=self._users_free,
             dropped=recorder.dropped,
+            late=recorder.late,
         )
         self._conductor.say("progress", **asdict(progress))
 

@@ -149,6 +149,11 @@ def test_only_prompt_arrivals_count_towards_the_lag(desk):
     desk.recorder.started(waited)
     desk.recorder.started(prompt)
     assert desk.recorder.read_gauges()[1] == pytest.approx(2.0, rel=0.02)
+    assert desk.recorder.late == 0
+    late = desk.arrive(0)
+    late.start_ns = 11 * MS
+    desk.recorder.started(late)
+    assert desk.recorder.late == 1
 
 
 def test_the_rolling_quantile_forgets():

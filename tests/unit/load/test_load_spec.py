@@ -38,9 +38,9 @@ def test_workers_are_named_from_one():
 
 
 def test_the_progress_of_several_workers_adds_up_counts_and_takes_the_worst_of_the_rest():
-    one = Progress(1_000, 10, 8, 1, 2, 20.0, 30.0, 1.5, 5, 0)
-    two = Progress(900, 12, 12, 0, 0, None, 60.0, 0.5, 7, 3)
-    assert Progress.total([one, two]) == Progress(900, 22, 20, 1, 2, 20.0, 60.0, 1.5, 12, 3)
+    one = Progress(1_000, 10, 8, 1, 2, 20.0, 30.0, 1.5, 5, 0, 2)
+    two = Progress(900, 12, 12, 0, 0, None, 60.0, 0.5, 7, 3, 1)
+    assert Progress.total([one, two]) == Progress(900, 22, 20, 1, 2, 20.0, 60.0, 1.5, 12, 3, 3)
     assert Progress.total([two]).p95_ms is None
 
 
