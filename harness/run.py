@@ -124,7 +124,8 @@ def _allow_open_files() -> None:
 
 def _new_folder(results: Path, name: str) -> RunFolder:
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-    folder = RunFolder(results / f"{stamp}-{name}-{secrets.token_hex(2)}")
+    # Absolute, because the processes of the run have working folders of their own.
+    folder = RunFolder(results.absolute() / f"{stamp}-{name}-{secrets.token_hex(2)}")
     try:
         for path in (folder.root, folder.logs, folder.spool):
             path.mkdir(parents=True)

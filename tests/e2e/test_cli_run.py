@@ -124,7 +124,7 @@ def test_a_whole_run_and_its_record_elsewhere(scenario: Path, tmp_path: Path) ->
 
 def test_both_arms_get_the_same_load(scenario: Path, tmp_path: Path) -> None:
     results = tmp_path / "results"
-    finish(harness("run", scenario, "--out", results, "--seed", "11", "--quiet"))
+    finish(harness("run", scenario, "--seed", "11", "--quiet", cwd=tmp_path))  # results/ is the default
     from harness.record.reader import read
 
     record = read(only_run(results))
