@@ -55,7 +55,7 @@ def _nothing_is_left() -> Iterator[None]:
 
 
 def scratch() -> set[str]:
-    return {str(path) for path in Path(tempfile.gettempdir()).glob("harness-*")}
+    return {str(path) for path in Path(tempfile.gettempdir()).glob("harness-*-short-*")}
 
 
 def ours() -> list[str]:
