@@ -1,4 +1,4 @@
-"""Quantities as people write them (`250ms`, `120/s`, `30%`, `1pp`, `64MiB`), and back.
+"""Quantities as people write them (`250ms`, `120/s`, `30%`, `1pp`), and back.
 
 Every quantity is one number followed at once by its unit. Parsing is exact decimal arithmetic up to the last
 step, so `250ms` is the float nearest to 0.25; `format_*` gives the shortest text that parses to the same value.
@@ -14,7 +14,6 @@ from harness.errors import nearest
 
 _DURATIONS = {"us": "0.000001", "ms": "0.001", "s": "1", "m": "60", "h": "3600"}
 _RATES = {"/s": 1, "/min": 60, "/h": 3600}
-_SIZES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _QUANTITY = re.compile(r"(?P<number>[+-]?[0-9]{1,18}(?:\.[0-9]{1,18})?)(?P<unit>[^0-9.+-].*)?", re.DOTALL)
 
 
@@ -46,15 +45,6 @@ def parse_points(text: str) -> float:
     return float(_not_negative(number, text, "a margin") / 100)
 
 
-def parse_size(text: str) -> int:
-    """Bytes of `512B`, `64kB` (1000), `64KiB` (1024), `1.5MiB`, `2GB`. Raises UnitError."""
-    number, unit = _split(text, "a size such as `64KiB` or `10MB`", _SIZES)
-    size = _not_negative(number, text, "a size") * _SIZES[unit]
-    if size != int(size):
-        raise UnitError(f"expected a whole number of bytes, got `{text}`")
-    return int(size)
-
-
 def format_duration(seconds: float) -> str:
     """`250ms`, `1.5s`, `2m`, `1h`: whole hours or minutes, else the largest unit of which there is at least one."""
     value = Decimal(repr(float(seconds)))
@@ -77,13 +67,6 @@ def format_percentage(share: float) -> str:
 def format_points(share: float) -> str:
     """`1pp` for 0.01."""
     return f"{_plain(Decimal(repr(float(share))) * 100)}pp"
-
-
-def format_size(size: int) -> str:
-    """`64KiB`, `10MB`, `1001B`: the largest unit that needs no fraction."""
-    fitting = {factor: unit for unit, factor in _SIZES.items() if size >= factor and size % factor == 0}
-    factor = max(fitting, default=1)
-    return f"{size // factor}{fitting.get(factor, 'B')}"
 
 
 def _split(text: str, expected: str, units: Mapping[str, object]) -> tuple[Decimal, str]:
