@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 
 from harness import interrupt
 from harness.exits import Exit
@@ -20,6 +21,10 @@ def main() -> None:
         # Whoever read our output has had enough (`harness plan ... | head`): not an error of ours.
         sys.stderr.close()
         code = Exit.PASS
+    except Exception:  # noqa: BLE001  a mistake in the harness must not look like a failed hypothesis (code 1)
+        traceback.print_exc()
+        sys.stderr.write("harness: this is a mistake in the harness itself; everything was taken back\n")
+        code = Exit.INVALID
     sys.exit(int(code))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import resource
 import secrets
+import signal
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -57,8 +58,8 @@ def conduct(plan: Plan, target: Target, *, results: Path, display: Display) -> O
     with ExitStack() as cleanup:
         try:
             _conduct(plan, target, outcome, ledger, cleanup, display)
-        except interrupt.Interrupted as signal_:
-            display.say(f"{signal_}: taking everything back")
+        except interrupt.Interrupted as interruption:
+            display.say(f"{interruption}: taking everything back")
             outcome.codes.append(Exit.INTERRUPTED)
             outcome.reasons.append("the run was interrupted")
         except Aborted as error:
@@ -79,7 +80,7 @@ def _conduct(
 ) -> None:
     _allow_open_files()
     run_id = outcome.folder.root.name
-    ledger.run(run_id, mark_of(os.getpid(), "conductor", 15))
+    ledger.run(run_id, mark_of(os.getpid(), "conductor", signal.SIGTERM))
     guard = Guard(ledger, outcome.folder.logs / "guard.log")
     cleanup.callback(guard.dismiss)
     cleanup.callback(ledger.close)

@@ -36,21 +36,25 @@ def revert(mark: UndoMark, book: Ledger, processes: Processes, *, by: str) -> No
 
 
 def restore(path: Path, *, by: str) -> list[str]:
-    """Take back everything that the ledger at `path` still holds, and delete it.
+    """Take back everything that the ledger at `path` still holds, and delete it; returns what was done, in words.
 
-    Returns what was done, in words. Raises NotRevertedError when a fault could not be reverted; the stack is then
-    ended all the same (a fault in a stack that is gone is gone too) unless it is not ours to end.
+    The stack is ended also when a fault in it could not be reverted: a fault is gone with what it was in. Then
+    NotRevertedError is raised all the same, for whoever has to look.
     """
     state = ledger.read(path)
     book = Ledger(path)
-    done = []
+    done: list[str] = []
+    failures: list[NotRevertedError] = []
     processes = Processes(state.run_id, book)
     for mark in reversed(state.undos):
         if _stack_is_gone(state):
             book.reverted(mark.id, by)
             continue
-        revert(mark, book, processes, by=by)
-        done.append(f"fault {mark.id} reverted")
+        try:
+            revert(mark, book, processes, by=by)
+            done.append(f"fault {mark.id} reverted")
+        except NotRevertedError as error:
+            failures.append(error)
     # Undoing may have started a process: read again.
     state = ledger.read(path)
     live = [mark.name for mark in state.processes if mark.find()]
@@ -62,6 +66,8 @@ def restore(path: Path, *, by: str) -> list[str]:
             shutil.rmtree(folder, ignore_errors=True)
             done.append(f"folder {folder} removed")
     book.close()
+    if failures:
+        raise failures[0]
     return done
 
 

@@ -1,0 +1,28 @@
+"""Restoring goes on when one fault can't be taken back, and says so at the end."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from harness.errors import NotRevertedError
+from harness.faults.restore import restore
+from harness.faults.undo import remove_toxic
+from harness.ledger import Ledger, UndoMark, mark_of
+from harness.ports import reserve_port
+
+
+def test_the_rest_is_taken_back_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.faults.restore._stack_is_gone", lambda _state: False)
+    book = Ledger(tmp_path / "ledger.jsonl")
+    book.run("run-x", mark_of(os.getpid(), "conductor", 15))
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    book.folder(scratch)
+    nobody = f"127.0.0.1:{reserve_port()}"
+    book.undo(UndoMark("fault-1:slow", 0, (remove_toxic(nobody, "app-redis", "slow"),)))
+    with pytest.raises(NotRevertedError, match="curl -X DELETE") as caught:
+        restore(book.path, by="rollback")
+    assert caught.value.exit_code == 70
+    assert not scratch.exists()
+    assert not book.path.exists()
