@@ -57,9 +57,12 @@ CLAIMS = [
           lambda code, verdict: code == 0 and error_rate_outcome(verdict) == "pass"),
     Claim("quickstart", "fragile", 10, "fails; errors increase by more",
           lambda code, verdict: code in (1, 3) and error_rate_outcome(verdict) == "fail"),
+    Claim("redis-outage", "hardened", 1, "passes", lambda code, _verdict: code == 0),
+    Claim("redis-outage", "fragile", 1, "contained", ends_as("contained")),
     Claim("two-am", "fragile", 3, "metastable", ends_as("metastable")),
     Claim("two-am", "client-hardened", 3, "cascading", ends_as("cascading")),
-    Claim("two-am", "hardened", 3, "contained", ends_as("contained")),
+    Claim("two-am", "hardened", 3, "contained, and passes",
+          lambda code, verdict: code == 0 and verdict["cascade"]["class"] == "contained"),
     Claim("two-am", "fragile", 3, "none", ends_as("none"), ("--only", "baseline")),
 ]  # fmt: skip
 
