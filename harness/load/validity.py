@@ -26,6 +26,9 @@ A single hiccup of the machine makes some arrivals late; their response times te
 instant, and while they are so few no p95 or p99 of the arm is made by them.
 """
 
+_FEWEST_LATE: Final = 10
+"""So few are no share of anything, in an arm of a few hundred arrivals or less."""
+
 _LAG_WINDOW_S: Final = 5.0
 """What a reading of `lag_p99_ms` covers: one late moment keeps it up for so long."""
 
@@ -90,7 +93,7 @@ def _lateness(result: WorkerResult) -> list[str]:
             f"{result.name} started arrivals late although users were free: p99 over {LATE_MS:.0f} ms for"
             f" {lags.length_s - _LAG_WINDOW_S:.1f} s before {lags.end_s:.1f} s (up to {lags.peak:.0f} ms)"
         ]
-    if last is not None and last.late > MAX_LATE_SHARE * last.arrivals:
+    if last is not None and last.late > max(_FEWEST_LATE, MAX_LATE_SHARE * last.arrivals):
         return [
             f"{result.name} started {last.late} of {last.arrivals} arrivals more than {LATE_MS:.0f} ms late"
             f" although users were free (allowed: {MAX_LATE_SHARE:.0%})"

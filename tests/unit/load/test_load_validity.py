@@ -59,6 +59,7 @@ def test_one_hiccup_of_the_machine_is_not():
 def test_many_hiccups_are():
     [reason] = validity_reasons([result(health=health(late=[0, 5, 11]))], "baseline")
     assert "started 11 of 1000 arrivals more than 10 ms late" in reason
+    assert validity_reasons([result(health=health(late=[1], arrivals=[28]))], "baseline") == []
 
 
 def test_dropped_arrivals_count_in_a_baseline_arm_only():
