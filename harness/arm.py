@@ -140,6 +140,7 @@ class ArmRun:
             while boundaries and self._t0_ns + boundaries[-1][0] <= now:
                 t_ns, _, kind, phase = boundaries.pop()
                 self._event(kind, t_ns=t_ns, phase=phase)
+            interrupt.check()
             self._watch(now)
             sleep_until(min(now + TICK_NS, end_ns, *(self._t0_ns + one[0] for one in boundaries[-1:])))
         for t_ns, _, kind, phase in reversed(boundaries):

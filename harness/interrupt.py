@@ -46,6 +46,12 @@ def held() -> Iterator[None]:
     install()
 
 
+def check() -> None:
+    """Raise Interrupted if a signal has come: one that was raised in a finaliser is swallowed by the interpreter."""
+    if _came:
+        raise Interrupted(_came[-1])
+
+
 def came() -> bool:
     """Whether one of `SIGNALS` has come since the program's start."""
     return bool(_came)
