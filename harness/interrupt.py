@@ -20,9 +20,9 @@ class Interrupted(BaseException):
 
 
 def install() -> None:
-    """From now on the first of `SIGNALS` raises Interrupted in the main thread; later ones are only remembered."""
-    for number in SIGNALS:
-        signal.signal(number, _first)
+    """From now on the first of `SIGNALS` raises Interrupted in the main thread; what came before is forgotten."""
+    _came.clear()
+    _listen()
 
 
 def shield() -> None:
@@ -43,7 +43,7 @@ def held() -> Iterator[None]:
         return
     if len(_came) > before:
         raise Interrupted(_came[-1])
-    install()
+    _listen()
 
 
 def check() -> None:
@@ -53,8 +53,13 @@ def check() -> None:
 
 
 def came() -> bool:
-    """Whether one of `SIGNALS` has come since the program's start."""
+    """Whether one of `SIGNALS` has come since `install`."""
     return bool(_came)
+
+
+def _listen() -> None:
+    for number in SIGNALS:
+        signal.signal(number, _first)
 
 
 def _first(number: int, _frame: FrameType | None) -> None:
