@@ -90,6 +90,7 @@ class ArmRun:
         self._recent: deque[Counts] = deque()
         self._results: list[WorkerResult] = []
         self._start: ArmStart | None = None
+        self._collected = False
         self._t0_ns = 0
 
     def run(self) -> list[str]:
@@ -121,6 +122,11 @@ class ArmRun:
     def start(self) -> ArmStart | None:
         """The arm as it was begun, for the record; None when it never was."""
         return self._start
+
+    @property
+    def collected(self) -> bool:
+        """Whether all its rows are in the record."""
+        return self._collected or self._start is None
 
     def _begin(self) -> None:
         self._t0_ns = now_ns() + LEAD_NS
@@ -210,6 +216,7 @@ class ArmRun:
                 for metric in ("cpu_percent", "lag_p99_ms", "users_free"):
                     self._reading(health.t_ns, result.name, metric, getattr(health, metric))
         self._writer.add_samples(self._arm.name, [result.spool for result in self._results])
+        self._collected = True
 
     def _spawn(
         self, name: str, argv: Sequence[str], *, stdin: int, stdout: int, env: Mapping[str, str] | None

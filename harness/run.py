@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import resource
 import secrets
+import shutil
 import signal
 import time
 from collections.abc import Mapping, Sequence
@@ -111,6 +112,8 @@ def _conduct(
 def _close(writer: RecordWriter, outcome: Outcome) -> None:
     try:
         writer.close(outcome.reasons, [arm.start for arm in outcome.arms if arm.start])
+        if all(arm.collected for arm in outcome.arms):
+            shutil.rmtree(outcome.folder.spool)
     except HarnessError as error:
         outcome.codes.append(error.exit_code)
         outcome.messages.append(str(error))

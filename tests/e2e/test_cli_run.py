@@ -103,6 +103,7 @@ def test_a_whole_run_and_its_record_elsewhere(scenario: Path, tmp_path: Path) ->
     for name in ("junit.xml", "summary.md"):
         assert (run / name).exists()
     assert not (run / "ledger.jsonl").exists()
+    assert not (run / "spool").exists()
     info = json.loads((run / "run.json").read_text())
     assert [arm["name"] for arm in info["arms"]] == ["baseline-1", "fault-1"]
     assert info["seeds"]["seed"] == 7
@@ -191,6 +192,7 @@ def test_a_killed_conductor_leaves_nothing(scenario: Path, tmp_path: Path) -> No
     while "reverted" not in log.read_text() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert "fault fault-1:redis-down reverted" in log.read_text()
+    assert list((only_run(results) / "spool").glob("fault-1-*.rows")), "the rows so far are kept"
     code, _, err = finish(harness("analyse", only_run(results)))
     assert code == 2
     assert "Traceback" not in err
