@@ -149,7 +149,10 @@ def _info(plan: Plan, target: Target, run_id: str) -> dict[str, Any]:
         "host": facts.host(),
         "seeds": {"seed": plan.seed},
         "phases": [asdict(phase) for phase in plan.phases],
-        "faults": [_fault(asdict(fault)) for fault in plan.faults],
+        "faults": [
+            {**asdict(fault), "params": dict(fault.params), "written": dict(entry[fault.kind])}
+            for fault, entry in zip(plan.faults, plan.scenario["faults"], strict=True)
+        ],
         "margins": list(plan.expect),
         "target": {
             "name": plan.target_name,
@@ -160,10 +163,6 @@ def _info(plan: Plan, target: Target, run_id: str) -> dict[str, Any]:
         },
         "created_utc": datetime.now(UTC).isoformat(timespec="milliseconds"),
     }
-
-
-def _fault(planned: dict[str, Any]) -> dict[str, Any]:
-    return {**planned, "params": dict(planned["params"])}
 
 
 def _lists(mapping: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:

@@ -64,7 +64,10 @@ class PhaseInfo(_Part):
 
 
 class FaultInfo(_Part):
-    """A planned fault: `id` as in the events' `fault`, its time in seconds since the arm's start."""
+    """A planned fault: `id` as in the events' `fault`, its time in seconds since the arm's start.
+
+    `params` are in base units (seconds, shares); `written` is the scenario's own text, with units.
+    """
 
     id: str
     kind: str = ""
@@ -73,6 +76,7 @@ class FaultInfo(_Part):
     at_s: float | None = None
     for_s: float | None = None
     params: dict[str, Any] = Field(default_factory=dict)
+    written: dict[str, Any] = Field(default_factory=dict)
 
 
 class TargetInfo(_Part):

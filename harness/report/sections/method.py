@@ -150,7 +150,10 @@ def _faults(context: Context) -> Markup | None:
     rows = []
     for name in dict.fromkeys([*planned, *seen]):
         fault, window = planned.get(name), seen.get(name)
-        params = ", ".join(f"{key}: {value}" for key, value in _flat(fault.params)) if fault else ""
+        params = ""
+        if fault:
+            in_words = {key: value for key, value in fault.written.items() if key in fault.params}
+            params = ", ".join(f"{key}: {value}" for key, value in _flat(in_words or fault.params))
         rows.append(
             [
                 name,
