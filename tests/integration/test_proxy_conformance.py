@@ -834,19 +834,19 @@ def test_latency_on_an_open_connection(server: Server, upstream: Upstream, strea
 def test_latency_is_not_cumulative_and_two_add_up(server: Server, upstream: Upstream) -> None:
     port = server.proxy(upstream.port)
     with connect(port) as client, upstream.accept() as accepted:
-        server.toxic("latency", "upstream", latency=200)
+        server.toxic("latency", "upstream", latency=1000)
         start = time.monotonic()
         for number in range(5):
             client.sendall(bytes([number]))
             time.sleep(0.02)
         assert receive(accepted, 5) == bytes(range(5))
-        assert 0.2 <= time.monotonic() - start < 0.6
+        assert 1.0 <= time.monotonic() - start < 4, "five times the delay would be cumulative"
         body = {"type": "latency", "name": "more", "stream": "upstream", "attributes": {"latency": 100}}
         server.ask("POST", "/proxies/p/toxics", body)
         start = time.monotonic()
         client.sendall(b"x")
         assert accepted.recv(1) == b"x"
-        assert time.monotonic() - start >= 0.299
+        assert time.monotonic() - start >= 1.099
 
 
 def test_removing_latency_flushes_at_once_and_in_order(server: Server, upstream: Upstream) -> None:
@@ -864,18 +864,18 @@ def test_removing_latency_flushes_at_once_and_in_order(server: Server, upstream:
 def test_bandwidth(server: Server, upstream: Upstream) -> None:
     port = server.proxy(upstream.port)
     with connect(port) as client, upstream.accept() as accepted:
-        server.toxic("bandwidth", "upstream", rate=100)
+        server.toxic("bandwidth", "upstream", rate=50)
         start = time.monotonic()
-        client.sendall(b"x" * 50_000)
+        client.sendall(b"x" * 100_000)
         assert len(receive(accepted, 1)) == 1
-        assert time.monotonic() - start < 0.4
-        assert len(receive(accepted, 49_999)) == 49_999
-        assert time.monotonic() - start >= 0.45
+        assert time.monotonic() - start < 1.5, "in pieces, not all at the end"
+        assert len(receive(accepted, 99_999)) == 99_999
+        assert time.monotonic() - start >= 1.9
         client.sendall(b"y" * 1_000_000)
         server.ask("DELETE", "/proxies/p/toxics/bandwidth_upstream")
         start = time.monotonic()
         assert receive(accepted, 1_000_000) == b"y" * 1_000_000
-        assert time.monotonic() - start < 4
+        assert time.monotonic() - start < 10, "it would take 20 s with the toxic"
 
 
 def test_bandwidth_of_nothing_holds_data(server: Server, upstream: Upstream) -> None:
@@ -938,14 +938,14 @@ def test_reset_peer_resets_both_ends_when_data_comes(server: Server, upstream: U
 
 def test_slicer(server: Server, upstream: Upstream) -> None:
     port = server.proxy(upstream.port)
-    server.toxic("slicer", "upstream", average_size=100, size_variation=20, delay=20_000)
+    server.toxic("slicer", "upstream", average_size=100, size_variation=20, delay=200_000)
     with connect(port) as client, upstream.accept() as accepted:
         start = time.monotonic()
-        client.sendall(b"x" * 1600)
+        client.sendall(b"x" * 400)
         first = accepted.recv(65536)
         assert 40 <= len(first) <= 120
-        receive(accepted, 1600 - len(first))
-        assert time.monotonic() - start >= 0.2
+        receive(accepted, 400 - len(first))
+        assert time.monotonic() - start >= 0.4
 
 
 def test_limit_data_counts_from_when_it_was_added(server: Server, upstream: Upstream) -> None:
@@ -972,13 +972,10 @@ def test_slow_close_delays_the_end_in_its_direction(server: Server, upstream: Up
         client.close()
         assert receive(accepted, 2) == b"x"
         assert time.monotonic() - start >= 0.299
-    client = connect(port)
-    with client:
-        accepted = upstream.accept()
-        start = time.monotonic()
-        accepted.close()
-        assert client.recv(1) == b""
-        assert time.monotonic() - start < 0.3
+    server.ask("PATCH", "/proxies/p/toxics/slow_close_upstream", {"attributes": {"delay": 60_000}})
+    with connect(port) as client:
+        upstream.accept().close()
+        assert client.recv(1) == b"", "not in the other direction"
 
 
 def test_toxicity_zero_touches_nothing(server: Server, upstream: Upstream) -> None:
