@@ -23,7 +23,7 @@ def main() -> None:
         code = Exit.PASS
     except Exception:  # noqa: BLE001  a mistake in the harness must not look like a failed hypothesis (code 1)
         traceback.print_exc()
-        sys.stderr.write("harness: this is a mistake in the harness itself; everything was taken back\n")
+        sys.stderr.write("harness: this is a mistake in the harness itself; if it left anything: harness rollback\n")
         code = Exit.INVALID
     sys.exit(int(code))
 

@@ -84,12 +84,11 @@ def _conduct(
     ledger.run(run_id, mark_of(os.getpid(), "conductor", signal.SIGTERM))
     guard = Guard(ledger, outcome.folder.logs / "guard.log")
     cleanup.callback(guard.dismiss)
-    cleanup.callback(ledger.close)
     processes = Processes(run_id, ledger)
     writer = RecordWriter(outcome.folder, _info(plan, target, run_id))
     cleanup.callback(_close, writer, outcome)
     stack = LocalStack(target, plan.settings, processes=processes, ledger=ledger, folder=outcome.folder, seed=plan.seed)
-    cleanup.callback(stack.down)
+    cleanup.callback(_take_down, stack, ledger)
     cleanup.callback(interrupt.shield)
     display.say(f"run {run_id}: {plan.name} ({plan.variant}), seed {plan.seed}; booting the stack")
     stack.up()
@@ -107,6 +106,12 @@ def _conduct(
         outcome.arms.append(arm_run)
         outcome.reasons += [f"{arm.name}: {reason}" for reason in arm_run.run()]
     display.say("taking the stack down")
+
+
+def _take_down(stack: LocalStack, ledger: Ledger) -> None:
+    """The ledger goes only when nothing is left: if this fails, the guard finds it and does the rest."""
+    stack.down()
+    ledger.close()
 
 
 def _close(writer: RecordWriter, outcome: Outcome) -> None:

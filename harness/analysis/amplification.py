@@ -79,7 +79,7 @@ def _tiers(
     critical = NO_NOISE.critical(level)
     keys = {
         (component, metric)
-        for arm, component, metric in record.telemetry.keys()  # noqa: SIM118
+        for arm, component, metric in record.telemetry.available()
         if arm in arms and metric.startswith("attempts_total:")
     }
     for component, metric in sorted(keys):

@@ -42,7 +42,7 @@ class Load:
 def read_loads(telemetry: Telemetry, arm: str) -> Mapping[str, Load]:
     """The tiers of an arm whose use and limit were both read, by name: `app workers`, `app connection pool`."""
     found: dict[str, list[tuple[NDArray[np.int64], NDArray[np.float64]]]] = {}
-    components = sorted({component for name, component, _ in telemetry.keys() if name == arm})  # noqa: SIM118
+    components = sorted({component for name, component, _ in telemetry.available() if name == arm})
     for component in components:
         for resource, used, limit in _RESOURCES:
             t_ns, value = telemetry.series(arm, component, used)
@@ -59,7 +59,7 @@ def read_loads(telemetry: Telemetry, arm: str) -> Mapping[str, Load]:
 def waiting(telemetry: Telemetry, arm: str, at_ns: int) -> float | None:
     """Requests in the tiers at a moment, queued or being worked on: last readings summed; None without readings."""
     readings = []
-    for name, component, metric in telemetry.keys():  # noqa: SIM118
+    for name, component, metric in telemetry.available():
         if name == arm and metric in ("queue_length", "workers_busy"):
             t_ns, value = telemetry.series(name, component, metric)
             last = int(np.searchsorted(t_ns, at_ns, side="right")) - 1

@@ -42,7 +42,7 @@ class Telemetry:
         """Times and values of one series; both empty when there is none."""
         return self._series.get((arm, component, metric), (np.empty(0, dtype=np.int64), np.empty(0)))
 
-    def keys(self) -> tuple[tuple[str, str, str], ...]:
+    def available(self) -> tuple[tuple[str, str, str], ...]:
         """The (arm, component, metric) of every series, sorted."""
         return tuple(sorted(self._series))
 

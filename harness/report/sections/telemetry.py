@@ -116,7 +116,7 @@ def _lines(context: Context, arm: str, panel: Panel) -> list[tuple[str, Floats, 
 
 
 def _components(context: Context, arm: str, metric: str) -> Sequence[str]:
-    return sorted({c for a, c, m in context.record.telemetry.keys() if a == arm and m == metric})  # noqa: SIM118
+    return sorted({c for a, c, m in context.record.telemetry.available() if a == arm and m == metric})
 
 
 def _dash(index: int) -> str:
