@@ -16,7 +16,6 @@ from __future__ import annotations
 import locust  # first of all: it patches the standard library  # isort: skip
 
 import gc
-import json
 import os
 import resource
 import signal
@@ -26,12 +25,12 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import gevent
-from gevent.event import AsyncResult, Event
-from gevent.hub import get_hub
+from gevent.event import AsyncResult
 
 from harness.clock import NS, now_ns
 from harness.errors import HarnessError, LoadError
 from harness.load.gauges import CpuMeter
+from harness.load.link import Link
 from harness.load.locustfile import Locustfile, load_locustfile
 from harness.load.pacer import Pacer, Pool, schedule
 from harness.load.recorder import PROGRESS_INTERVAL_S, Recorder
@@ -47,54 +46,12 @@ _FAREWELL_S: Final = 2.0
 _EXIT_ERROR: Final = 2
 
 
-class Conductor:
-    """The pipe to the conductor: says events on one end, hears `go` and `stop` on the other.
-
-    Standard output is taken for the events alone: whatever a locustfile prints goes to standard error.
-    """
-
-    def __init__(self) -> None:
-        sys.stdout.flush()
-        self._out = os.dup(1)
-        os.dup2(2, 1)
-        self.go: AsyncResult = AsyncResult()
-        self.stop = Event()
-
-    def say(self, event: str, **fields: Any) -> None:
-        """Send one event; a conductor that is gone is noticed by `listen`."""
-        line = json.dumps({"event": event, **fields}) + "\n"
-        try:
-            os.write(self._out, line.encode())
-        except BrokenPipeError:
-            self.stop.set()
-
-    def listen(self) -> None:
-        """Hear what comes on standard input until its end, which means stop."""
-        watcher = get_hub().loop.io(0, 1)
-        heard = b""
-        while True:
-            get_hub().wait(watcher)
-            data = os.read(0, 4096)
-            if not data:
-                break
-            *lines, heard = (heard + data).split(b"\n")
-            for line in lines:
-                self._obey(json.loads(line))
-        self.stop.set()
-
-    def _obey(self, message: dict[str, Any]) -> None:
-        if "go" in message:
-            self.go.set(int(message["go"]))
-        if message.get("stop"):
-            self.stop.set()
-
-
 class Worker:
     """One worker in one arm, from its locustfile to the last row."""
 
-    def __init__(self, spec: WorkerSpec, conductor: Conductor) -> None:
+    def __init__(self, spec: WorkerSpec, link: Link) -> None:
         self._spec = spec
-        self._conductor = conductor
+        self._link = link
         self._failure: AsyncResult = AsyncResult()
         self._writer = RowWriter(Path(spec.spool))
         self._recorder = Recorder(self._writer)
@@ -119,7 +76,7 @@ class Worker:
         events.init.fire(environment=environment, runner=runner, web_ui=None)  # type: ignore[no-untyped-call]
         try:
             self._spawn_users(runner)
-            self._conductor.say("ready", users=self._users_free, endpoints=[task.title for task in locustfile.tasks])
+            self._link.say("ready", users=self._users_free, endpoints=[task.title for task in locustfile.tasks])
             if self._wait_for_go():
                 self._drive(locustfile)
         finally:
@@ -149,7 +106,7 @@ class Worker:
                 raise LoadError(
                     f"only {runner.user_count} of {wanted} virtual users started; on_start ended the others"
                 )
-            if self._conductor.stop.is_set():
+            if self._link.stop.is_set():
                 return
             if now_ns() > deadline_ns:
                 raise LoadError(
@@ -167,11 +124,11 @@ class Worker:
     def _wait_for_go(self) -> bool:
         gc.collect()
         gc.freeze()
-        gevent.wait([self._conductor.go, self._conductor.stop, self._failure], count=1)
+        gevent.wait([self._link.go, self._link.stop, self._failure], count=1)
         self._raise_failure()
-        if self._conductor.stop.is_set():
+        if self._link.stop.is_set():
             return False
-        self._session.t0_ns = self._conductor.go.get()
+        self._session.t0_ns = self._link.go.get()
         return True
 
     def _drive(self, locustfile: Locustfile) -> None:
@@ -182,7 +139,7 @@ class Worker:
         for chore in chores:
             chore.link_exception(lambda dead: self._fail(f"{type(dead.exception).__name__}: {dead.exception}"))
         try:
-            stop, failure = self._conductor.stop, self._failure
+            stop, failure = self._link.stop, self._failure
             while (left_s := self._left_s()) > 0 and not stop.is_set() and not failure.ready():
                 gevent.wait([stop, failure], timeout=left_s, count=1)
             if left_s <= 0:
@@ -228,7 +185,7 @@ class Worker:
             dropped=recorder.dropped,
             late=recorder.late,
         )
-        self._conductor.say("progress", **asdict(progress))
+        self._link.say("progress", **asdict(progress))
 
     @property
     def _users_free(self) -> int:
@@ -247,24 +204,24 @@ class Worker:
             raise LoadError(
                 f"{self._recorder.arrivals} arrivals were released, but {self._recorder.first_rows} recorded"
             )
-        self._conductor.say("done", rows=self._recorder.rows, arrivals=self._recorder.arrivals)
+        self._link.say("done", rows=self._recorder.rows, arrivals=self._recorder.arrivals)
 
 
 def main() -> NoReturn:
     """Run the worker that the file named by the only argument describes, and end the process."""
     # An interrupt from the keyboard reaches the whole process group; the conductor decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    conductor = Conductor()
+    link = Link()
     try:
         _raise_file_limit()
         spec = WorkerSpec.from_json(Path(sys.argv[1]).read_text())
-        gevent.spawn(conductor.listen)
-        Worker(spec, conductor).run()
+        gevent.spawn(link.listen)
+        Worker(spec, link).run()
     except HarnessError as error:
-        conductor.say("error", message=str(error))
+        link.say("error", message=str(error))
         _exit(_EXIT_ERROR)
     except Exception as error:  # noqa: BLE001 - the conductor must hear of whatever ends this process
-        conductor.say("error", message=f"{type(error).__name__}: {error}")
+        link.say("error", message=f"{type(error).__name__}: {error}")
         _exit(_EXIT_ERROR)
     _exit(0)
 
