@@ -8,16 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 ArmKind = Literal["baseline", "fault"]
+LoadModel = Literal["open", "closed"]
 Spacing = Literal["poisson", "uniform"]
 RetryKind = Literal["none", "immediate", "exponential"]
+
+CLOSED_MODEL_HIDES: Final = (
+    "A user who waits for an answer sends nothing, so a slow system gets less load just when it matters: response "
+    "times leave out everybody who would have come meanwhile (coordinated omission), and a collapse that feeds on "
+    "itself (metastable failure) can hardly show."
+)
+"""What is said wherever a load of the closed model is described."""
 
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A named stretch of every arm: `[start_s, end_s)` since the arm's start. `rate` is its final rate (1/s)."""
+    """A named stretch of every arm: `[start_s, end_s)` since the arm's start.
+
+    `rate` is its final rate (1/s), in the closed model its final number of concurrent users.
+    """
 
     name: str
     start_s: float
@@ -27,7 +38,10 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch in which the arrival rate goes linearly from `rate_start` to `rate_end` (arrivals per second)."""
+    """A stretch in which the arrival rate goes linearly from `rate_start` to `rate_end` (arrivals per second).
+
+    In the closed model these are numbers of concurrent users.
+    """
 
     start_s: float
     end_s: float
@@ -54,7 +68,9 @@ class Retry:
 class Load:
     """The traffic of one arm; the same for every arm of a run.
 
-    `users` virtual users serve the arrivals; an arrival that finds none free for `patience_s` becomes a `dropped` row.
+    Open model: `users` virtual users serve the arrivals that come at the rate of `segments`; an arrival that finds none
+    free for `patience_s` becomes a `dropped` row. Closed model: `segments` are the number of concurrent users, `users`
+    the largest of them; each goes through its tasks with its own wait time, so `spacing` and `patience_s` mean nothing.
     `retries` maps a request name to its policy; names that are absent do not retry.
     """
 
@@ -67,6 +83,7 @@ class Load:
     patience_s: float
     retries: Mapping[str, Retry] = field(default_factory=dict)
     workers: int = 1
+    model: LoadModel = "open"
 
     @property
     def duration_s(self) -> float:

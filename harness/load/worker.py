@@ -61,6 +61,8 @@ class Worker:
 
     def run(self) -> None:
         """Do the whole arm. Raises `LoadError` when it cannot."""
+        if self._spec.load.model == "closed":
+            raise LoadError("load workers can't drive the closed model yet", remedy="use the open model: give a `rate`")
         events = locust.events
         events.request = RequestHook()  # type: ignore[no-untyped-call]
         locustfile = load_locustfile(Path(self._spec.load.locustfile))

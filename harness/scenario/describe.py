@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from harness.plan import Plan, PlannedFault, Segment
+from harness.plan import CLOSED_MODEL_HIDES, Load, Phase, Plan, PlannedFault
 from harness.scenario.manifest import CLIENT, Target
 from harness.scenario.timeline import phase_at
 from harness.units import format_percentage, format_rate
@@ -29,13 +29,11 @@ def describe(plan: Plan, target: Target) -> dict[str, Any]:
         "variant": plan.variant,
         "seed": plan.seed,
         "arms": [dataclasses.asdict(arm) for arm in plan.arms],
-        "phases": [
-            {**dataclasses.asdict(phase), "arrivals": round(_arrivals(plan.load.segments, phase.start_s, phase.end_s))}
-            for phase in plan.phases
-        ],
+        "phases": [{**dataclasses.asdict(phase), "arrivals": _arrivals(plan.load, phase)} for phase in plan.phases],
         "load": {
             "locustfile": plan.load.locustfile,
-            "spacing": plan.load.spacing,
+            "model": plan.load.model,
+            "spacing": plan.load.spacing if plan.load.model == "open" else None,
             "users": plan.load.users,
             "timeout_s": plan.load.timeout_s,
             "retries": {name: dataclasses.asdict(retry) for name, retry in plan.load.retries.items()},
@@ -143,10 +141,17 @@ def _load_lines(plan: Plan, data: Mapping[str, Any]) -> Iterator[str]:
     yield "load, the same in every arm"
     for phase in data["phases"]:
         when = f"{_s(phase['start_s'])} to {_s(phase['end_s'])}"
-        rate = format_rate(round(phase["rate"], 3))
-        yield f"  {phase['name']:<12} {when:<14} {rate:<10} {phase['arrivals']} arrivals"
+        if plan.load.model == "closed":
+            yield f"  {phase['name']:<12} {when:<14} {phase['rate']:g} users"
+        else:
+            rate = format_rate(round(phase["rate"], 3))
+            yield f"  {phase['name']:<12} {when:<14} {rate:<10} {phase['arrivals']} arrivals"
     load = plan.load
-    yield f"  {load.users} virtual users, {load.spacing} arrivals, timeout {_s(load.timeout_s)}"
+    if load.model == "closed":
+        yield f"  closed model: at most {load.users} users, timeout {_s(load.timeout_s)}"
+        yield f"  {CLOSED_MODEL_HIDES}"
+    else:
+        yield f"  {load.users} virtual users, {load.spacing} arrivals, timeout {_s(load.timeout_s)}"
     for name, retry in load.retries.items():
         budget = "" if retry.budget is None else f", budget {format_percentage(retry.budget)}"
         yield f"  {name}: {retry.policy} retries, at most {retry.limit}{budget}"
@@ -177,10 +182,14 @@ def _dependents(components: set[str], dependencies: Mapping[str, tuple[str, ...]
         yield from border
 
 
-def _arrivals(segments: tuple[Segment, ...], start_s: float, end_s: float) -> float:
-    """Expected arrivals in `[start_s, end_s)`; phases are made of whole segments."""
-    return sum(
-        (one.rate_start + one.rate_end) / 2 * (one.end_s - one.start_s)
-        for one in segments
-        if start_s <= one.start_s and one.end_s <= end_s
+def _arrivals(load: Load, phase: Phase) -> int | None:
+    """Expected arrivals in a phase, which is made of whole segments; None in the closed model, where nobody knows."""
+    if load.model == "closed":
+        return None
+    return round(
+        sum(
+            (one.rate_start + one.rate_end) / 2 * (one.end_s - one.start_s)
+            for one in load.segments
+            if phase.start_s <= one.start_s and one.end_s <= phase.end_s
+        )
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -25,8 +27,9 @@ from harness.scenario.types import (
     kind_of,
 )
 
-PHASE_KEYS = ("rate", "ramp")
+PHASE_KEYS = ("rate", "concurrency", "ramp")
 FAULT_KEYS = ("on", "at", "for")
+_KEY_WORDS = f"{', '.join(PHASE_KEYS[:-1])} and {PHASE_KEYS[-1]}"
 
 
 class Retries(Model):
@@ -56,29 +59,43 @@ class Retries(Model):
 
 
 @dataclass(frozen=True, slots=True)
-class PhaseRate:
-    """The arrival rate of a phase: absolute (per second), or relative to the steady rate (0.3 for `+30%`)."""
+class Level:
+    """How much load: absolute (arrivals per second, users), or relative to the steady level (0.3 for `+30%`)."""
 
     value: float
     relative: bool
 
     def of(self, steady: float) -> float:
-        """Arrivals per second when the steady rate is `steady`."""
+        """The absolute level when the steady one is `steady`."""
         return round(steady * (1 + self.value), 9) if self.relative else self.value
 
 
-def _phase_rate(value: Any) -> PhaseRate:
+def _phase_rate(value: Any) -> Level:
+    return _level(value, "a rate", "200/s", units.parse_rate)
+
+
+def _phase_concurrency(value: Any) -> Level:
+    return _level(value, "a number of users", "65", _parse_users)
+
+
+def _parse_users(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,7}", text):
+        raise ValueError(f"expected a number of users such as `+30%` or `65`, got `{text}`")
+    return int(text)
+
+
+def _level(value: Any, what: str, example: str, parse: Callable[[str], float]) -> Level:
     if not isinstance(value, str):
-        raise ValueError(f"expected a rate such as `+30%` or `200/s`, got {kind_of(value)}")
+        raise ValueError(f"expected {what} such as `+30%` or `{example}`, got {kind_of(value)}")
     if value.endswith("%"):
         if value[0] not in "+-":
             raise ValueError(f"expected a signed percentage such as `+{value}`, got `{value}`")
-        rate = PhaseRate(units.parse_percentage(value), relative=True)
+        level = Level(units.parse_percentage(value), relative=True)
     else:
-        rate = PhaseRate(units.parse_rate(value), relative=False)
-    if rate.of(1.0) <= 0:
-        raise ValueError(f"expected a rate above zero, got `{value}`")
-    return rate
+        level = Level(parse(value), relative=False)
+    if level.of(1.0) <= 0:
+        raise ValueError(f"expected {what} above zero, got `{value}`")
+    return level
 
 
 class PhaseEntry(Model):
@@ -86,7 +103,8 @@ class PhaseEntry(Model):
 
     name: Name
     duration: Duration
-    rate: Annotated[PhaseRate, BeforeValidator(_phase_rate)] | None = None
+    rate: Annotated[Level, BeforeValidator(_phase_rate)] | None = None
+    concurrency: Annotated[Level, BeforeValidator(_phase_concurrency)] | None = None
     ramp: Duration | None = None
 
     @model_validator(mode="before")
@@ -99,7 +117,7 @@ class PhaseEntry(Model):
             hints = [nearest(name, PHASE_KEYS) for name in names if "did you mean" in nearest(name, PHASE_KEYS)]
             got = ", ".join(f"`{key}`" for key in data)
             raise ValueError(
-                "; ".join([f"expected one name with its duration, and perhaps rate and ramp, got {got}", *hints])
+                "; ".join([f"expected one name with its duration, and perhaps {_KEY_WORDS}, got {got}", *hints])
             )
         return {"name": names[0], "duration": data[names[0]], **{key: data[key] for key in PHASE_KEYS if key in data}}
 
@@ -137,14 +155,24 @@ class LoadModel(Model):
     """The traffic: who (a locustfile), how often, in which phases, and how clients behave when something fails."""
 
     users: Where = Field(description="a locustfile, relative to this file")
-    arrivals: Literal["poisson", "uniform"] = Field("poisson", description="how arrivals are spaced")
-    rate: Rate = Field(description="the steady rate; percentages of phases are of it")
+    model: Literal["open", "closed"] = Field(
+        "open",
+        description="open: arrivals come at their rate whatever the system does; "
+        "closed: each of so many users waits for its answer before it goes on, so a slow system gets less load",
+    )
+    arrivals: Literal["poisson", "uniform"] = Field("poisson", description="open model: how arrivals are spaced")
+    rate: Rate | None = Field(None, description="open model: the steady rate; percentages of phases are of it")
+    concurrency: Count | None = Field(
+        None, description="closed model: how many users at the same time; percentages of phases are of it"
+    )
     timeout: Duration = Field(
         2.0,
         description="how long a client waits for an answer, per attempt",
         json_schema_extra={"default": "2s"},
     )
-    pool: Count | None = Field(None, description="virtual users; from rate x timeout x (1 + retries) when absent")
+    pool: Count | None = Field(
+        None, description="open model: virtual users; from rate x timeout x (1 + retries) when absent"
+    )
     retries: dict[str, Retries] = Field(default_factory=dict, description="by endpoint; others don't retry")
     phases: tuple[PhaseEntry, ...] = Field(min_length=2, description="in order; the first is `warm-up`")
 
@@ -153,6 +181,7 @@ class LoadPatch(Model):
     """What a variant changes about the load; the phases are the same for all variants."""
 
     rate: Rate | None = None
+    concurrency: Count | None = None
     timeout: Duration | None = None
     pool: Count | None = None
     retries: dict[str, Retries] = Field(default_factory=dict)

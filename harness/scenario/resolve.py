@@ -157,13 +157,14 @@ def _locustfile(load: LoadModel, file: Path, document: Document) -> Path:
 
 
 def _load(model: LoadModel, segments: tuple[Segment, ...], locustfile: Path, seed: int) -> Load:
+    closed = model.model == "closed"
     peak = max(max(segment.rate_start, segment.rate_end) for segment in segments)
     return Load(
         locustfile=str(locustfile),
         spacing=model.arrivals,
         segments=segments,
         seed=seed,
-        users=model.pool or pool_size(peak, model.timeout, model.retries.values()),
+        users=math.ceil(peak) if closed else model.pool or pool_size(peak, model.timeout, model.retries.values()),
         timeout_s=model.timeout,
         patience_s=model.timeout,
         retries={
@@ -171,6 +172,7 @@ def _load(model: LoadModel, segments: tuple[Segment, ...], locustfile: Path, see
             for name, retry in model.retries.items()
             if retry.policy != "none"
         },
+        model=model.model,
     )
 
 
@@ -203,11 +205,9 @@ def _arms(repeat: int, only: str | None) -> tuple[Arm, ...]:
 def _resolved(data: Mapping[str, Any], scenario: Scenario, load: Load, settings: Mapping[str, str]) -> dict[str, Any]:
     """The scenario with the user's own keys and words, what was left out filled in, and secrets masked."""
     chosen = {name: body for name, body in data.get("variants", {}).items() if name == scenario.variant}
-    filled = {
-        "arrivals": load.spacing,
-        "timeout": units.format_duration(load.timeout_s),
-        "pool": str(load.users),
-    }
+    filled = {"model": load.model, "timeout": units.format_duration(load.timeout_s)}
+    if load.model == "open":
+        filled |= {"arrivals": load.spacing, "pool": str(load.users)}
     return {
         **data,
         **({"variants": {name: _masked(body) for name, body in chosen.items()}} if chosen else {}),

@@ -33,6 +33,13 @@ def scenario_schema(catalogue: Mapping[str, FaultType]) -> dict[str, Any]:
     definitions = schema["$defs"]
     duration = definitions["PhaseEntry"]["properties"]["duration"]
     definitions["PhaseEntry"] = _phase_schema(duration)
+    definitions["LoadModel"]["oneOf"] = [
+        {"required": ["rate"], "properties": {"model": {"const": "open"}, "concurrency": False}},
+        {
+            "required": ["model", "concurrency"],
+            "properties": {"model": {"const": "closed"}, "rate": False, "arrivals": False, "pool": False},
+        },
+    ]
     definitions["FaultEntry"] = _fault_schema(duration, catalogue)
     return {"$schema": DIALECT, **schema, "title": "Scenario"}
 
@@ -52,14 +59,21 @@ def _phase_schema(duration: Mapping[str, Any]) -> dict[str, Any]:
     rate = {
         "type": "string",
         "pattern": r"^([+-][0-9]+(\.[0-9]+)?%|[0-9]+(\.[0-9]+)?/(s|min|h))$",
-        "description": "relative to the steady rate, or absolute",
+        "description": "open model: relative to the steady rate, or absolute",
         "examples": ["+30%", "200/s"],
+    }
+    concurrency = {
+        "type": ["string", "integer"],
+        "pattern": r"^([+-][0-9]+(\.[0-9]+)?%|[0-9]+)$",
+        "minimum": 1,
+        "description": "closed model: users at the same time, relative to the steady number, or absolute",
+        "examples": ["+30%", 65],
     }
     ramp = {**_plain(duration), "description": "time in which the rate changes linearly, at the phase's start"}
     return {
         "type": "object",
         "description": f"a phase's name with its duration; the first phase is `{WARM_UP}`",
-        "properties": dict(zip(PHASE_KEYS, (rate, ramp), strict=True)),
+        "properties": dict(zip(PHASE_KEYS, (rate, concurrency, ramp), strict=True)),
         "additionalProperties": _plain(duration),
         "minProperties": 1,
         "maxProperties": 1 + len(PHASE_KEYS),

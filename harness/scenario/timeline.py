@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from harness import units
 from harness.errors import nearest
 from harness.plan import Phase, Segment
-from harness.scenario.document import Document
-from harness.scenario.models import LoadModel
+from harness.scenario.document import Document, Keys
+from harness.scenario.models import LoadModel, PhaseEntry
 
 WARM_UP = "warm-up"
 _INSTANT = re.compile(r"(?P<phase>[a-z][a-z0-9_.-]*)(?:\s*\+\s*(?P<offset>.+))?")
@@ -19,8 +19,9 @@ def lay_out(load: LoadModel, document: Document) -> tuple[tuple[Phase, ...], tup
     """The phases one after the other from second 0, and the arrival rate through them.
 
     A phase without a rate has the steady one. A ramp goes linearly from the rate before (0 before the first) to the
-    phase's own, at the phase's start. Raises ScenarioError.
+    phase's own, at the phase's start. In the closed model the same is done with numbers of users. Raises ScenarioError.
     """
+    steady = _steady(load, document)
     phases: list[Phase] = []
     segments: list[Segment] = []
     start, before = 0.0, 0.0
@@ -30,7 +31,7 @@ def lay_out(load: LoadModel, document: Document) -> tuple[tuple[Phase, ...], tup
             raise document.error(path, f"the first phase is `{entry.name}`", remedy=f"start with `{WARM_UP}: 5s`")
         if any(phase.name == entry.name for phase in phases):
             raise document.error(path, f"there are two phases `{entry.name}`", remedy="name them differently")
-        rate = entry.rate.of(load.rate) if entry.rate else load.rate
+        rate = _rate(entry, load, steady, document, path)
         end = round(start + entry.duration, 9)
         flat_from = start
         if entry.ramp is not None:
@@ -41,6 +42,51 @@ def lay_out(load: LoadModel, document: Document) -> tuple[tuple[Phase, ...], tup
         phases.append(Phase(entry.name, start, end, rate))
         start, before = end, rate
     return tuple(phases), tuple(segments)
+
+
+def _steady(load: LoadModel, document: Document) -> float:
+    """The steady level of the load, in the unit of its model."""
+    if load.model == "open":
+        if load.concurrency is not None:
+            raise document.key_error(
+                ("load", "concurrency"),
+                "belongs to the closed model",
+                remedy="give a `rate` such as `rate: 120/s`, or say `model: closed`",
+            )
+        if load.rate is None:
+            raise document.error(("load", "rate"), "is missing", remedy=_purpose("rate"))
+        return load.rate
+    for name in ("rate", "arrivals", "pool"):
+        if name in load.model_fields_set:
+            raise document.key_error(
+                ("load", name),
+                "belongs to the open model; in the closed one the next request comes when a user has had its answer",
+                remedy="give only `concurrency`, such as `concurrency: 50`, or leave `model: closed` out",
+            )
+    if load.concurrency is None:
+        raise document.error(("load", "concurrency"), "is missing", remedy=_purpose("concurrency"))
+    return load.concurrency
+
+
+def _purpose(name: str) -> str:
+    return LoadModel.model_fields[name].description or ""
+
+
+def _rate(entry: PhaseEntry, load: LoadModel, steady: float, document: Document, path: Keys) -> float:
+    """The level of a phase: arrivals per second, or a whole number of users."""
+    if load.model == "open":
+        if entry.concurrency is not None:
+            raise document.key_error(
+                (*path, "concurrency"), "belongs to the closed model", remedy="give a `rate`, such as `rate: +30%`"
+            )
+        return entry.rate.of(steady) if entry.rate else steady
+    if entry.rate is not None:
+        raise document.key_error(
+            (*path, "rate"),
+            "belongs to the open model",
+            remedy="give a `concurrency`, such as `concurrency: +30%`",
+        )
+    return max(1.0, float(round(entry.concurrency.of(steady)))) if entry.concurrency else steady
 
 
 def instant(text: str, phases: Sequence[Phase]) -> float:

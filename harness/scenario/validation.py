@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from harness.errors import ScenarioError, nearest
 from harness.scenario.document import Document, Keys
+from harness.scenario.models import PHASE_KEYS
 from harness.scenario.types import kind_of
 
 M = TypeVar("M", bound=BaseModel)
@@ -88,7 +89,7 @@ def _in_file(location: Keys, document: Document) -> Keys:
         value = document.get(path)
         in_list = len(path) > 1 and isinstance(path[-1], int) and isinstance(value, dict)
         if in_list and step not in value and step in ("duration", "name"):
-            path = (*path, next(key for key in value if key not in ("rate", "ramp")))
+            path = (*path, next(key for key in value if key not in PHASE_KEYS))
         elif in_list and path[-2] == "faults" and step not in value:
             kind = next(iter(value))
             path = (*path, kind) if step in ("kind", "params") else (*path, kind, step)

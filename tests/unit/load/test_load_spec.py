@@ -24,6 +24,12 @@ def test_a_spec_survives_its_file():
     assert WorkerSpec.from_json(SPEC.to_json()) == SPEC
 
 
+def test_the_model_of_the_load_survives_too():
+    closed = replace(SPEC, load=replace(LOAD, model="closed"))
+    assert WorkerSpec.from_json(closed.to_json()) == closed
+    assert LOAD.model == "open"
+
+
 def test_the_file_has_the_documented_keys():
     assert set(json.loads(SPEC.to_json())) == {"arm", "worker", "workers", "host", "spool", "load"}
 

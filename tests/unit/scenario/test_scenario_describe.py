@@ -55,3 +55,14 @@ def test_the_text_shows_the_fault_under_its_phase(plan_with: Callable[..., Plan]
     text = "\n".join(lines)
     for said in ("redis-down on redis: 20s to 30s", "130/s", "no cascade", "seed  7", "baseline-1 fault-1", "product"):
         assert said in text
+
+
+def test_the_closed_model_is_named_with_what_it_hides(plan_with: Callable[..., Plan], target: Target) -> None:
+    plan = plan_with(("rate: 100/s", "model: closed\n  concurrency: 50"), ("rate: +30%", "concurrency: +30%"))
+    data = describe(plan, target)
+    assert data["load"]["model"] == "closed"
+    assert {phase["arrivals"] for phase in data["phases"]} == {None}
+    text = timeline_text(plan, target)
+    for said in ("65 users", "closed model: at most 65 users", "coordinated omission", "metastable failure"):
+        assert said in text
+    assert "arrivals" not in text

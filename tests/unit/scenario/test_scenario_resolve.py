@@ -25,6 +25,7 @@ variants:
     load: {timeout: 2s, retries: {checkout: {policy: immediate, limit: 3}}}
 load:
 """
+CLOSED = ("rate: 100/s", "model: closed\n  concurrency: 50")
 RETRIES = """\
 timeout: 1s
   retries:
@@ -60,6 +61,17 @@ def test_a_ramp_in_the_first_phase_starts_from_nothing(plan_with: Planner) -> No
     segments = plan_with(("{warm-up: 5s}", "{warm-up: 5s, ramp: 5s}")).load.segments
     assert segments[0] == Segment(0.0, 5.0, 0.0, 100.0)
     assert segments[1].start_s == 5.0
+
+
+def test_the_closed_model_plans_numbers_of_users(plan_with: Planner) -> None:
+    plan = plan_with(CLOSED, ("rate: +30%", "concurrency: +30%"))
+    assert (plan.load.model, plan.load.users) == ("closed", 65)
+    assert [phase.rate for phase in plan.phases] == [50.0, 50.0, 65.0, 50.0]
+    assert plan.load.segments[2:4] == (Segment(15.0, 17.0, 50.0, 65.0), Segment(17.0, 35.0, 65.0, 65.0))
+    assert plan.scenario["load"]["model"] == "closed"
+    assert not {"arrivals", "pool", "rate"} & set(plan.scenario["load"])
+    assert plan_with(CLOSED, ("rate: +30%", "concurrency: 8")).phases[2].rate == 8.0
+    assert plan_with(CLOSED, ("rate: +30%", "concurrency: -99%")).phases[2].rate == 1.0
 
 
 @pytest.mark.parametrize(
@@ -250,6 +262,29 @@ def test_what_is_wrong_is_said_with_its_line(plan_with: Planner, old: str, new: 
     with pytest.raises(ScenarioError, match=rf"outage\.yaml:{line}:\d+") as caught:
         plan_with((old, new))
     assert caught.value.line == line
+    assert said in str(caught.value)
+
+
+CLOSED_REFUSED = [
+    ((CLOSED,), "outage.yaml:10:55: load.phases[2].rate: belongs to the open model\n  give a `concurrency`"),
+    ((CLOSED, ("timeout: 1s", "pool: 9")), "outage.yaml:9:3: load.pool: belongs to the open model"),
+    ((CLOSED, ("timeout: 1s", "arrivals: uniform")), "outage.yaml:9:3: load.arrivals: belongs to the open model"),
+    ((("rate: 100/s", "model: closed\n  rate: 9/s"),), "outage.yaml:8:3: load.rate: belongs to the open model"),
+    ((("rate: 100/s", "model: closed"),), "load.concurrency: is missing\n  closed model: how many users"),
+    ((("rate: 100/s", "timeout: 2s"), ("timeout: 1s", "pool: 9")), "load.rate: is missing\n  open model: the steady"),
+    ((("timeout: 1s", "concurrency: 9"),), "outage.yaml:8:3: load.concurrency: belongs to the closed model"),
+    ((("rate: +30%", "concurrency: 9"),), "load.phases[2].concurrency: belongs to the closed model\n  give a `rate`"),
+    ((("rate: +30%", "concurrency: 9.5"),), "expected a number of users such as `+30%` or `65`, got `9.5`"),
+    ((("rate: 100/s", "model: close"),), "did you mean `closed`"),
+]
+
+
+@pytest.mark.parametrize(("changes", "said"), CLOSED_REFUSED)
+def test_the_words_of_one_model_are_refused_in_the_other(
+    plan_with: Planner, changes: tuple[tuple[str, str], ...], said: str
+) -> None:
+    with pytest.raises(ScenarioError) as caught:
+        plan_with(*changes)
     assert said in str(caught.value)
 
 

@@ -84,6 +84,9 @@ def test_the_schema_accepts_the_shipped_target() -> None:
     ("path", "value"),
     [
         (("load", "rate"), "100"),
+        (("load", "concurrency"), "50"),
+        (("load", "model"), "closed"),
+        (("load", "phases", 2, "concurrency"), "30%"),
         (("load", "phases", 1), {"steady": "10"}),
         (("load", "phases", 2, "rate"), "30%"),
         (("faults", 0), {"redis-dwon": {"at": "spike", "for": "3s"}}),
@@ -98,6 +101,14 @@ def test_the_schema_refuses_what_the_loader_refuses(
     document = read_file(folder / "outage.yaml").replaced(path, value, "")
     with pytest.raises(jsonschema.ValidationError):
         _check(scenario_schema(catalogue), document.data)
+
+
+def test_the_schema_accepts_the_closed_model(folder: Path, catalogue: Mapping[str, FaultType]) -> None:
+    document = read_file(folder / "outage.yaml")
+    load = {key: value for key, value in document.data["load"].items() if key != "rate"}
+    phases = [{"warm-up": "5s"}, {"spike": "20s", "concurrency": "+30%", "ramp": "2s"}]
+    closed = {**load, "model": "closed", "concurrency": "50", "phases": phases}
+    _check(scenario_schema(catalogue), document.replaced(("load",), closed, "").data)
 
 
 def test_the_schema_lists_the_faults(catalogue: Mapping[str, FaultType]) -> None:
