@@ -51,14 +51,16 @@ class Effect:
         return self.effective >= self.fewest
 
 
-def failure_effect(pair: Pair, where: Where, level: float = 0.95) -> Effect | None:
-    """The failed share of arrivals; None when an arm has no arrival there."""
+def failure_effect(pair: Pair, where: Where, level: float = 0.95, noise: Noise | None = None) -> Effect | None:
+    """The failed share of arrivals; None when an arm has no arrival there. `noise`: when it was measured before."""
     n_1, n_0 = _total(pair.fault.arrivals, where), _total(pair.baseline.arrivals, where)
     x_1, x_0 = _total(pair.fault.failed, where), _total(pair.baseline.failed, where)
-    return _share_effect((x_1, n_1), (x_0, n_0), pair.noise_of_failures(), level)
+    return _share_effect((x_1, n_1), (x_0, n_0), noise or pair.noise_of_failures(), level)
 
 
-def goodput_effect(pair: Pair, where: Where, length_s: float, level: float = 0.95) -> Effect | None:
+def goodput_effect(
+    pair: Pair, where: Where, length_s: float, level: float = 0.95, noise: Noise | None = None
+) -> Effect | None:
     """Right answers within the client's timeout, per second; None when an arm has no arrival there.
 
     The interval is that of the share of good arrivals: how many arrivals were offered is known, not sampled.
@@ -67,7 +69,7 @@ def goodput_effect(pair: Pair, where: Where, length_s: float, level: float = 0.9
     x_1, x_0 = _total(pair.fault.good, where), _total(pair.baseline.good, where)
     if not n_1 or not n_0 or length_s <= 0:
         return None
-    noise = pair.noise_of_failures()
+    noise = noise or pair.noise_of_failures()
 
     def rates(noise: Noise) -> tuple[Estimate, Estimate]:
         critical, deff = noise.critical(level), noise.design_effect
@@ -77,13 +79,15 @@ def goodput_effect(pair: Pair, where: Where, length_s: float, level: float = 0.9
     return _effect(rates(noise), rates(NO_NOISE), n_1, n_0, noise, 1)
 
 
-def quantile_effect(pair: Pair, where: Where, share: float, level: float = 0.95) -> Effect | None:
+def quantile_effect(
+    pair: Pair, where: Where, share: float, level: float = 0.95, noise: Noise | None = None
+) -> Effect | None:
     """A quantile of the response time in ms; None when an arm has no arrival there."""
     one, other = pair.fault.felt[where].sum(axis=0), pair.baseline.felt[where].sum(axis=0)
     n_1, n_0 = int(one.sum()), int(other.sum())
     if not n_1 or not n_0:
         return None
-    noise = pair.noise_of_quantile(share)
+    noise = noise or pair.noise_of_quantile(share)
 
     def values(noise: Noise) -> tuple[Estimate, Estimate]:
         critical, deff = noise.critical(level), noise.design_effect
@@ -102,9 +106,9 @@ def quantile_ms(cells: Cells, where: Where, share: float) -> float | None:
     return float(cells.middles_ms[at]) if at >= 0 else None
 
 
-def attempts_effect(pair: Pair, where: Where, level: float = 0.95) -> Effect | None:
+def attempts_effect(pair: Pair, where: Where, level: float = 0.95, noise: Noise | None = None) -> Effect | None:
     """Attempts per arrival; None when an arm has no arrival there."""
-    noise = pair.noise_of_failures()
+    noise = noise or pair.noise_of_failures()
     n_1, n_0 = _total(pair.fault.arrivals, where), _total(pair.baseline.arrivals, where)
     if not n_1 or not n_0:
         return None

@@ -31,6 +31,8 @@ class Comparison:
     `expectation` is the scenario's own words. `endpoint` is "" for all endpoints together. `metric` is `error-rate`,
     `p50`..`p99.9`, `goodput`, `recovery` or `cascade`. `unit` is that of `difference`, `interval` and `margin`
     (`pp`, `%`, `ms`, `s`, `1/s`, or "" for words). `phase` says which seconds were compared. `why` is one sentence.
+    `interval` has the two-sided `confidence`. `p_adjusted`: how likely so much beyond the margin would be if the truth
+    were just at it, for all expectations of the run taken together; None where there is no number.
     """
 
     expectation: str
@@ -48,6 +50,130 @@ class Comparison:
     why: str
     n_baseline: int
     n_fault: int
+    confidence: float = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Composite:
+    """The primary test of a run: did anything that the scenario bounds go beyond its margin?
+
+    `p` is that of all the `expectations` together (max-T, Westfall and Young), one-sided, to be held against `alpha`;
+    None when none of them gave a number. `faults` are those whose window was compared.
+    """
+
+    faults: tuple[str, ...]
+    expectations: tuple[str, ...]
+    p: float | None
+    alpha: float
+    method: str
+
+
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """One row of the full table: an endpoint ("" for all), a metric, some seconds of both arms, and how they differ.
+
+    `phase`: `fault`, `after`, or `phase:NAME` for a phase of the scenario. `difference` and `interval` (95 %) are in
+    `unit`: `pp` for the error rate, `%` of the baseline for everything else (None when that is zero). `p` is two-sided,
+    for no difference at all. `p_adjusted` (in `fault` and `after`): Holm, and no smaller than the composite's.
+    `q_exploratory`: Benjamini-Hochberg over the whole table, for looking around only. `enough`: whether there are the
+    fewest effective observations for a statement; without them the p-values are None.
+    """
+
+    endpoint: str
+    metric: str
+    phase: str
+    baseline: float | None
+    fault: float | None
+    difference: float | None
+    interval: Interval
+    unit: str
+    p: float | None
+    p_adjusted: float | None
+    q_exploratory: float | None
+    n_baseline: int
+    n_fault: int
+    enough: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """The response times of an endpoint ("" for all) as a whole, in the seconds of the fault.
+
+    `ks`: largest difference of the distribution functions. `wasserstein_ms`: how far an answer moved on average. Their
+    p-values come from swapping `blocks` blocks of `block_s` seconds between the arms, unadjusted: exploratory.
+    """
+
+    endpoint: str
+    ks: float
+    ks_p: float | None
+    wasserstein_ms: float
+    wasserstein_p: float | None
+    blocks: int
+    block_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Usual:
+    """What a metric is without the fault, for planning the next run: the baseline arm after its warm-up.
+
+    `share`: of all arrivals. `value`: a share, or ms. `spread`: standard error of the value times the root of the
+    number of arrivals, dependence included; in points of share, or for quantiles relative to the value.
+    """
+
+    endpoint: str
+    metric: str
+    share: float
+    value: float
+    spread: float
+    design_effect: float
+
+
+@dataclass(frozen=True, slots=True)
+class PairSummary:
+    """One pair of arms of a repeated run. `used`: whether the verdict stands on it, `why` not.
+
+    `differences` maps an expectation to what this pair alone measured, in the comparison's unit, for looking.
+    """
+
+    baseline: str
+    fault: str
+    used: bool
+    why: str
+    klass: CascadeClass
+    recovered: bool | None
+    recovery_s: float | None
+    differences: dict[str, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Repeats:
+    """What repeated pairs say together: the run is the unit. `classes` counts the class of every pair that was used."""
+
+    pairs: tuple[PairSummary, ...]
+    used: int
+    classes: dict[str, int]
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoadAndFault:
+    """What load and fault do only together, beyond the sum of each alone (2x2), in the seconds of the fault.
+
+    `value` in points (`scale` `pp`) or as a natural logarithm of ratios (`log`); the four cells are means over runs.
+    `interval` (95 %) and `p` are None with one run per cell; `freedom` is that of the standard error.
+    """
+
+    endpoint: str
+    metric: str
+    scale: str
+    neither: float
+    load_only: float
+    fault_only: float
+    both: float
+    value: float
+    interval: Interval
+    p: float | None
+    freedom: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +272,12 @@ class Verdict:
     recovery: Recovery
     endpoints: tuple[EndpointSummary, ...]
     validity: Validity
+    composite: Composite | None = None
+    table: tuple[Contrast, ...] = ()
+    distributions: tuple[Distribution, ...] = ()
+    usual: tuple[Usual, ...] = ()
+    repeats: Repeats | None = None
+    load_and_fault: tuple[LoadAndFault, ...] = ()
     version: int = VERDICT_VERSION
 
     def to_json(self) -> dict[str, Any]:
