@@ -112,6 +112,32 @@ def _judge(folder: Path, no_integrity: bool, as_json: bool, *, reports: bool) ->
 
 
 @cli.command()
+@click.argument("file", metavar="SCENARIO")
+@click.option(
+    "--real", "folder", type=click.Path(file_okay=False, path_type=Path), required=True, metavar="DIR",
+    help="Run real pairs of arms without any fault; DIR keeps their records, the same command goes on from there.",
+)  # fmt: skip
+@click.option("--pairs", type=click.IntRange(1, 10_000), default=59, show_default=True, help="Valid pairs wanted.")
+@click.option("--variant", help="Variant of the scenario or preset of the target (default: the scenario's).")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override, e.g. load.rate=200/s.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+@AS_JSON
+def calibrate(
+    file: str, folder: Path, pairs: int, variant: str | None, overrides: Sequence[str], quiet: bool, as_json: bool
+) -> int:
+    """Measure how often the verdict is wrong: pairs of arms with nothing wrong, judged as if there were a fault."""
+    from harness import experiment
+    from harness.calibrate.real import run_pairs
+
+    def make() -> experiment.Planned:
+        return experiment.plan(find_scenario(file), variant=variant, overrides=overrides)
+
+    study, ended = run_pairs(make, folder=folder, wanted=pairs, quiet=quiet)
+    click.echo(json.dumps(study.to_json()) if as_json else study.text(), nl=as_json)
+    return study.exit_code if ended is None else ended
+
+
+@cli.command()
 @OUT
 @AS_JSON
 def rollback(out: Path, as_json: bool) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from scipy import stats
+
 NORMAL_95 = 1.959963984540054
 
 
@@ -40,6 +42,18 @@ def wilson(events: float, n: float, critical: float = NORMAL_95) -> Estimate:
 def newcombe(events_1: float, n_1: float, events_0: float, n_0: float, critical: float = NORMAL_95) -> Estimate:
     """`events_1 / n_1 - events_0 / n_0` with the hybrid score interval: method 10 of Newcombe, Stat. Med. 1998."""
     return difference(wilson(events_1, n_1, critical), wilson(events_0, n_0, critical))
+
+
+def exact_limits(events: int, n: int, confidence: float) -> tuple[float, float]:
+    """One-sided exact limits, lower and upper, of the share behind `events` of `n` (Clopper and Pearson 1934).
+
+    None of 59 shows at most 5 % with 95 % confidence. Raises ValueError unless n > 0.
+    """
+    if not n > 0 or not 0 <= events <= n:
+        raise ValueError(f"expected 0 <= events <= n and n > 0, got {events} of {n}")
+    low = float(stats.beta.ppf(1 - confidence, events, n - events + 1)) if events else 0.0
+    high = float(stats.beta.ppf(confidence, events + 1, n - events)) if events < n else 1.0
+    return low, high
 
 
 def difference(one: Estimate, other: Estimate) -> Estimate:

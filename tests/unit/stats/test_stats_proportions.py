@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
-from harness.stats.proportions import Estimate, difference, newcombe, ratio, wilson
+from harness.stats.proportions import Estimate, difference, exact_limits, newcombe, ratio, wilson
 
 NEWCOMBE_1998 = [
     (56, 70, 48, 80, 0.2000, 0.0524, 0.3339),
@@ -77,3 +77,12 @@ def test_difference_of_equal_estimates_is_centred_on_zero():
     one = wilson(10, 100)
     found = difference(one, one)
     assert found.low == pytest.approx(-found.high)
+
+
+def test_exact_limits_are_those_of_clopper_and_pearson():
+    assert exact_limits(0, 59, 0.95) == (0.0, pytest.approx(1 - 0.05 ** (1 / 59)))
+    assert exact_limits(59, 59, 0.95) == (pytest.approx(0.05 ** (1 / 59)), 1.0)
+    low, high = proportion_confint(3, 40, alpha=0.10, method="beta")
+    assert exact_limits(3, 40, 0.95) == (pytest.approx(low), pytest.approx(high))
+    with pytest.raises(ValueError):
+        exact_limits(1, 0, 0.95)
