@@ -16,13 +16,14 @@ from harness.analysis.comparisons import Material, compare, undecided
 from harness.analysis.damage import assess
 from harness.analysis.endpoints import summarise
 from harness.analysis.experiment import Experiment, Window, find_experiment
+from harness.analysis.hysteresis import judge_hysteresis, watch_queues
 from harness.analysis.onsets import find_onsets, order_evidence
 from harness.analysis.outcome import decide, describe, invalidated
 from harness.analysis.paths import has_path
 from harness.analysis.recovery import UNKNOWN, Healing, measure_recovery
 from harness.analysis.saturation import judge_collapse
-from harness.analysis.seconds import Seconds, cut_seconds, undisturbed
-from harness.analysis.verdict import Cascade, Comparison, Validity, Verdict
+from harness.analysis.seconds import Seconds, cut_return, cut_seconds, undisturbed
+from harness.analysis.verdict import Cascade, Comparison, Evidence, Hysteresis, Validity, Verdict
 from harness.expectations import Expectation, ExpectationError, parse
 
 if TYPE_CHECKING:
@@ -135,15 +136,28 @@ def _judge(record: Record, case: _Case, window: Window, healing: Healing) -> Cas
     persistence = cascades.measure_persistence(
         case.experiment, window, case.pairs, case.seconds, damages, healing, drain_s
     )
+    shed, hysteresis = _shed(record, case, persistence)
     evidence = {
         "C1": cascades.judge_spread(damages, case.paths),
         "C2": judge_amplification(record, (baseline, fault), case.pairs, case.seconds),
         "C3": cascades.judge_persistence(healing, persistence),
         "C4": judge_collapse(case.pairs, case.seconds, loads, onsets),
         "C5": order_evidence(onsets),
-        "C6": cascades.hysteresis_evidence(),
+        "C6": shed,
     }
-    return cascades.classify(evidence, damages, persistence, case.paths, onsets)
+    return cascades.classify(evidence, damages, persistence, case.paths, onsets, hysteresis)
+
+
+def _shed(record: Record, case: _Case, persistence: cascades.Persistence) -> tuple[Evidence, Hysteresis]:
+    """Whether shedding all load ended what was still down."""
+    shedding, seconds = case.experiment.shedding, cut_return(case.experiment)
+    if shedding is None or seconds is None:
+        return judge_hysteresis(bool(persistence.down), None, None, None)
+    arms = str(case.experiment.baseline), str(case.experiment.fault)
+    back = count_pairs(case.baseline, case.fault, seconds, (), (), case.timeout_ns)
+    returned = measure_recovery(back, seconds, case.pairs)
+    queues = watch_queues(record.telemetry, arms, shedding)
+    return judge_hysteresis(bool(persistence.down), shedding, queues, returned)
 
 
 def _unseen(record: Record, case: _Case) -> Cascade:

@@ -17,13 +17,20 @@ from harness.analysis.damage import Damage, single
 from harness.analysis.experiment import Experiment, Window
 from harness.analysis.recovery import SHORTEST_S, STRETCH_S, Healing
 from harness.analysis.seconds import Seconds
-from harness.analysis.verdict import Cascade, CascadeClass, Evidence, Interval, Onset
+from harness.analysis.verdict import Cascade, CascadeClass, Evidence, Hysteresis, Interval, Onset
 from harness.clock import NS
 
 _WATCH_S = 20.0
 # The confirmed clear comes a little after the planned one, so a recovery phase of 20 s leaves a little less.
 _WATCH_TOLERANCE_S = 1.0
 _CARRIED = 0.05
+_ENDINGS: Mapping[Hysteresis, str] = {
+    "": "",
+    "not tested": "Hysteresis not tested.",
+    "confirmed": "Shedding all load ended it, and the same load did not bring it back: metastable, confirmed.",
+    "stuck": "Not even shedding all load ended it: stuck, something is held that only a restart gives back.",
+    "undecided": "The load was shed, but whether that could end it can't be told.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +84,11 @@ def judge_persistence(healing: Healing, persistence: Persistence | None) -> Evid
         seconds = recovery.seconds or 0.0
         short = f" (good for the last {healing.seen_good_s} s, where the record ends)"
         text = f"As in the baseline arm again {seconds:.0f} s after the fault was confirmed gone"
-        return Evidence("C3", False, text + (short if healing.seen_good_s < STRETCH_S else "") + ".", "", seconds)
+        short = short if healing.seen_good_s < STRETCH_S else ""
+        return Evidence("C3", False, text + short + ".", "", seconds, recovery.interval)
     down = f"; still down at the end: {', '.join(persistence.down)}" if persistence and persistence.down else ""
     text = f"Not recovered in the {healing.watched_s} s that could be judged after the fault was confirmed gone{down}."
     return Evidence("C3", True, text, "", float(healing.watched_s), Interval(float(healing.watched_s), None))
-
-
-def hysteresis_evidence() -> Evidence:
-    """C6: whether only shedding all load ends it; the scenario did not ask for the shed and return phases."""
-    return Evidence("C6", None, "Hysteresis not tested: the load was not shed to nothing and brought back.")
 
 
 def measure_persistence(
@@ -117,11 +120,15 @@ def classify(
     persistence: Persistence,
     paths: Mapping[str, bool | None],
     onsets: tuple[Onset, ...],
+    hysteresis: Hysteresis,
 ) -> Cascade:
     """The class from the criteria; `evidence` maps `C1`..`C6` to what was found, `paths` is that of `judge_spread`."""
     listed = tuple(evidence[name] for name in sorted(evidence))
     klass = _klass(evidence, damages, persistence)
-    return Cascade(klass, _sentence(klass, evidence, damages, persistence, paths), listed, onsets)
+    sentence = _sentence(klass, evidence, damages, persistence, paths)
+    if klass != "metastable":
+        return Cascade(klass, sentence, listed, onsets)
+    return Cascade(klass, f"{sentence} {_ENDINGS[hysteresis]}", listed, onsets, hysteresis=hysteresis)
 
 
 def _klass(evidence: Mapping[str, Evidence], damages: Sequence[Damage], persistence: Persistence) -> CascadeClass:

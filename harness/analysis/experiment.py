@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.clock import NS
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from harness.record.info import FaultInfo
     from harness.record.reader import Event, Record
 
+_APPENDED = ("shed", "return")
 _WARM_UPS = ("warm-up", "warmup", "warm_up")
 
 
@@ -36,11 +37,21 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
+class Shedding:
+    """The end of arms with `hysteresis: on`: no load in `[shed_ns, return_ns)`, then the load before, to `end_ns`."""
+
+    shed_ns: int
+    return_ns: int
+    end_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class Experiment:
     """One baseline and one fault arm; a name is None when the record has no such arm, `window` when no fault was seen.
 
-    `end_ns`: the end of what both arms saw. `watched_to_ns`: the end less one client timeout, because the outcome of
-    later arrivals is known only when they were quick. `aborted`: an abort condition ended an arm.
+    `end_ns`: the end of what both arms saw, or where their load was shed on purpose (see `shedding`).
+    `watched_to_ns`: the end less one client timeout, because the outcome of later arrivals is known only when they were
+    quick. `aborted`: an abort condition ended an arm.
     `problem`: why the arms cannot be compared, else "".
     """
 
@@ -53,6 +64,7 @@ class Experiment:
     phases: tuple[tuple[str, int, int], ...]
     aborted: bool
     problem: str
+    shedding: Shedding | None = None
 
 
 def find_experiment(record: Record, timeout_ns: int | None) -> Experiment:
@@ -63,9 +75,11 @@ def find_experiment(record: Record, timeout_ns: int | None) -> Experiment:
     baseline, fault = paired[0] if paired else (next(iter(alone["baseline"]), None), next(iter(alone["fault"]), None))
     names = [name for name in (baseline, fault) if name is not None]
     ends = [_arm_end_ns(record, name) for name in names]
-    end_ns = min(ends) if ends else 0
-    window = _window(record, fault, end_ns) if fault is not None else None
+    seen_ns = min(ends) if ends else 0
     phases = tuple((phase.name, round(phase.start_s * NS), round(phase.end_s * NS)) for phase in info.phases)
+    shedding = _shedding(info.scenario, phases, seen_ns - (timeout_ns or 0))
+    end_ns = seen_ns if shedding is None else min(seen_ns, shedding.shed_ns)
+    window = _window(record, fault, end_ns) if fault is not None else None
     warm_up_ns = max((end for name, _, end in phases if name in _WARM_UPS), default=0)
     if window is not None:
         warm_up_ns = min(warm_up_ns, window.active_ns)
@@ -83,11 +97,22 @@ def find_experiment(record: Record, timeout_ns: int | None) -> Experiment:
         window=window,
         warm_up_ns=warm_up_ns,
         end_ns=end_ns,
-        watched_to_ns=max(0, end_ns - (timeout_ns or 0)),
+        watched_to_ns=max(0, min(end_ns, seen_ns - (timeout_ns or 0))),
         phases=phases,
         aborted=any(event.kind == "abort" for event in record.events),
         problem=problem,
+        shedding=shedding,
     )
+
+
+def _shedding(
+    scenario: Mapping[str, Any], phases: tuple[tuple[str, int, int], ...], watched_to_ns: int
+) -> Shedding | None:
+    """The phases that `hysteresis` appended, as far as the outcome of their arrivals is known."""
+    if not isinstance(scenario.get("hysteresis"), Mapping) or tuple(name for name, *_ in phases[-2:]) != _APPENDED:
+        return None
+    (_, shed_ns, return_ns), (_, _, end_ns) = phases[-2:]
+    return Shedding(shed_ns, return_ns, min(end_ns, watched_to_ns))
 
 
 def _arm_end_ns(record: Record, name: str) -> int:

@@ -71,6 +71,16 @@ def cut_seconds(experiment: Experiment) -> Seconds:
     )
 
 
+def cut_return(experiment: Experiment) -> Seconds | None:
+    """The common seconds after the load came back, all of them `after`; None when the load was not shed."""
+    if experiment.shedding is None:
+        return None
+    start_ns, end_ns = experiment.shedding.return_ns, experiment.shedding.end_ns
+    edges = np.arange(start_ns, max(end_ns, start_ns) + 1, NS, dtype=np.int64)
+    nothing, everything = slice(0, 0), slice(0, len(edges) - 1)
+    return Seconds(edges, nothing, nothing, everything, np.ones(len(edges) - 1, dtype=bool), _phases(experiment, edges))
+
+
 def undisturbed(
     seconds: Seconds, experiment: Experiment, kind: Literal["baseline", "fault"], timeout_ns: int | None
 ) -> Sequence[NDArray[np.intp]]:

@@ -1,4 +1,4 @@
-"""How busy each tier was, from telemetry: workers and connection pools against their limits."""
+"""How busy each tier was, from telemetry: workers and connection pools against their limits, and who waits for them."""
 
 from __future__ import annotations
 
@@ -13,14 +13,20 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from harness.record.reader import Telemetry
 
+Readings = tuple[NDArray[np.int64], NDArray[np.float64]]
+
 BUSY = 0.9
 _REPLICA = re.compile(r"-\d+$")
 _RESOURCES = (("workers", "workers_busy", "workers_limit"), ("connection pool", "pool_in_use", "pool_size"))
+_WAITS = (("workers", "queue_length"), ("connection pool", "pool_waiting"))
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """The busy share (0..1) of one resource of a tier, readings of all its replicas in order of time."""
+    """Readings of one resource of a tier, of all its replicas in order of time.
+
+    `share` is the busy share (0..1) of what has a limit; of what waits for it, 1 where somebody waits and 0 else.
+    """
 
     name: str
     t_ns: NDArray[np.int64]
@@ -31,6 +37,11 @@ class Load:
         inside = self.share[(self.t_ns >= start_ns) & (self.t_ns < end_ns)]
         return float(np.median(inside)) if len(inside) else None
 
+    def mean(self, start_ns: int, end_ns: int) -> float | None:
+        """The mean reading in `[start_ns, end_ns)`; None without one."""
+        inside = self.share[(self.t_ns >= start_ns) & (self.t_ns < end_ns)]
+        return float(np.mean(inside)) if len(inside) else None
+
     def full_from(self, start_ns: int, end_ns: int) -> int | None:
         """The first reading at 90 % or more in `[start_ns, end_ns)` that the next one confirms; None without one."""
         inside = np.flatnonzero((self.t_ns >= start_ns) & (self.t_ns < end_ns))
@@ -39,33 +50,59 @@ class Load:
         return int(self.t_ns[inside[lasting[0]]]) if len(lasting) else None
 
 
+def tier_of(component: str) -> str:
+    """`app` for its replica `app-1`."""
+    return _REPLICA.sub("", component)
+
+
 def read_loads(telemetry: Telemetry, arm: str) -> Mapping[str, Load]:
     """The tiers of an arm whose use and limit were both read, by name: `app workers`, `app connection pool`."""
-    found: dict[str, list[tuple[NDArray[np.int64], NDArray[np.float64]]]] = {}
-    components = sorted({component for name, component, _ in telemetry.available() if name == arm})
-    for component in components:
+    found: dict[str, list[Readings]] = {}
+    for component in _components(telemetry, arm):
         for resource, used, limit in _RESOURCES:
-            t_ns, value = telemetry.series(arm, component, used)
-            limit_t_ns, limit_value = telemetry.series(arm, component, limit)
+            t_ns, value = readings(telemetry, arm, component, used)
+            limit_t_ns, limit_value = readings(telemetry, arm, component, limit)
             if len(t_ns) == 0 or len(limit_t_ns) == 0:
                 continue
             at = np.maximum(0, np.searchsorted(limit_t_ns, t_ns, side="right") - 1)
             known = limit_value[at] > 0
             share = value[known] / limit_value[at][known]
-            found.setdefault(f"{_REPLICA.sub('', component)} {resource}", []).append((t_ns[known], share))
+            found.setdefault(f"{tier_of(component)} {resource}", []).append((t_ns[known], share))
     return {name: _merge(name, parts) for name, parts in sorted(found.items())}
 
 
+def read_waits(telemetry: Telemetry, arm: str, until_ns: int) -> Mapping[str, Load]:
+    """Where requests of an arm wait, by the name of what they wait for: more of them than ever before `until_ns`."""
+    found: dict[str, list[Readings]] = {}
+    for component in _components(telemetry, arm):
+        for resource, metric in _WAITS:
+            t_ns, value = readings(telemetry, arm, component, metric)
+            if len(t_ns):
+                usual = float(value[t_ns < until_ns].max(initial=0.0))
+                found.setdefault(f"{tier_of(component)} {resource}", []).append((t_ns, (value > usual).astype(float)))
+    return {name: _merge(name, parts) for name, parts in sorted(found.items())}
+
+
+def inside(telemetry: Telemetry, arm: str) -> Readings:
+    """Requests inside the tiers of an arm, queued or being worked on, at every moment when one of them was read."""
+    parts = [
+        readings(telemetry, arm, component, metric)
+        for component in _components(telemetry, arm)
+        for metric in ("queue_length", "workers_busy")
+    ]
+    moments = np.unique(np.concatenate([t_ns for t_ns, _ in parts] or [np.empty(0, dtype=np.int64)]))
+    total = np.zeros(len(moments))
+    for t_ns, value in parts:
+        # The latest reading of each; nothing before the first.
+        total += np.concatenate(([0.0], value))[np.searchsorted(t_ns, moments, side="right")]
+    return moments, total
+
+
 def waiting(telemetry: Telemetry, arm: str, at_ns: int) -> float | None:
-    """Requests in the tiers at a moment, queued or being worked on: last readings summed; None without readings."""
-    readings = []
-    for name, component, metric in telemetry.available():
-        if name == arm and metric in ("queue_length", "workers_busy"):
-            t_ns, value = telemetry.series(name, component, metric)
-            last = int(np.searchsorted(t_ns, at_ns, side="right")) - 1
-            if last >= 0:
-                readings.append(float(value[last]))
-    return sum(readings) if readings else None
+    """Requests inside the tiers at a moment; None without readings up to then."""
+    t_ns, total = inside(telemetry, arm)
+    last = int(np.searchsorted(t_ns, at_ns, side="right")) - 1
+    return float(total[last]) if last >= 0 else None
 
 
 def drain_s(loads: Mapping[str, Load], span_ns: tuple[int, int], rate: float, backlog: float | None) -> float | None:
@@ -73,14 +110,25 @@ def drain_s(loads: Mapping[str, Load], span_ns: tuple[int, int], rate: float, ba
 
     Capacity is rate / busy share. None when it can't be told: no readings, or a tier nearly idle or nearly full.
     """
-    shares = [share for load in loads.values() if (share := load.typical(*span_ns)) is not None]
+    shares = [share for load in loads.values() if (share := load.mean(*span_ns)) is not None]
     busiest = max(shares, default=0.0)
     if backlog is None or not 0.05 < busiest < 0.95 or rate <= 0:
         return None
     return backlog / (rate / busiest - rate)
 
 
-def _merge(name: str, parts: list[tuple[NDArray[np.int64], NDArray[np.float64]]]) -> Load:
+def readings(telemetry: Telemetry, arm: str, component: str, metric: str) -> Readings:
+    """One series without the readings that are no numbers."""
+    t_ns, value = telemetry.series(arm, component, metric)
+    known = np.isfinite(value)
+    return t_ns[known], value[known]
+
+
+def _components(telemetry: Telemetry, arm: str) -> list[str]:
+    return sorted({component for name, component, _ in telemetry.available() if name == arm})
+
+
+def _merge(name: str, parts: list[Readings]) -> Load:
     t_ns = np.concatenate([times for times, _ in parts])
     share = np.concatenate([values for _, values in parts])
     order = np.lexsort((share, t_ns))

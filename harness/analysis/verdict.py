@@ -12,6 +12,8 @@ from harness.exits import Exit
 
 Outcome = Literal["pass", "fail", "inconclusive", "invalid", "aborted"]
 CascadeClass = Literal["none", "contained", "cascading", "metastable", "unknown"]
+OnsetKind = Literal["errors", "slow", "waiting", "full"]
+Hysteresis = Literal["", "not tested", "confirmed", "stuck", "undecided"]
 CLASSES: tuple[CascadeClass, ...] = ("none", "contained", "cascading", "metastable", "unknown")
 VERDICT_VERSION = 1
 
@@ -180,7 +182,8 @@ class LoadAndFault:
 class Evidence:
     """One criterion of the cascade classification: met, not met, or None when it can't be judged.
 
-    `criterion` is `C1`..`C6`, or `load` for harm that the load did without any fault.
+    `criterion` is `C1`..`C6`, `share` (more failed than was touched), or `load` for harm that the load did without any
+    fault.
     """
 
     criterion: str
@@ -193,21 +196,65 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Onset:
-    """When a series first left its baseline, in seconds since the arm's start, with its uncertainty."""
+    """When a series first left its baseline, in seconds since the arm's start, with its uncertainty.
+
+    `kind`: requests fail or are slow, wait for something, or a resource is full. `resolved` is False when the interval
+    is wider than 10 s: then it has no place in the order.
+    """
 
     series: str
     t_s: float
     interval: Interval
+    kind: OnsetKind = "errors"
+    resolved: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step of the propagation path: the series `before` left its baseline before `after`, with that probability."""
+
+    before: str
+    after: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """Attempts that reached a tier per arrival, in both arms, and how many `times` more with the fault.
+
+    `caller` is `client` or a component; `endpoint` is "" for a tier's own count, `tier` is "" for the clients' requests
+    to an endpoint. `phase` is `fault` or `after`. `ceiling`: what all retries on the way allow at most.
+    """
+
+    caller: str
+    tier: str
+    endpoint: str
+    phase: str
+    baseline: float
+    fault: float
+    times: float
+    interval: Interval
+    ceiling: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Cascade:
-    """How far the damage went and whether it stayed."""
+    """How far the damage went and whether it stayed.
+
+    `factors`: how much retries multiplied the load. `chain`: what filled up, and then failed, by the names of their
+    onsets in order of time. `path`: which onset came before which, where that is sure. `hysteresis`, of a failure that
+    outlived its fault: `confirmed` when shedding all load ended it, `stuck` when not even that did, `not tested`, or
+    `undecided`; "" for other classes.
+    """
 
     klass: CascadeClass
     sentence: str
     evidence: tuple[Evidence, ...]
     onsets: tuple[Onset, ...]
+    factors: tuple[Factor, ...] = ()
+    chain: tuple[str, ...] = ()
+    path: tuple[Step, ...] = ()
+    hysteresis: Hysteresis = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,12 +262,14 @@ class Recovery:
     """Time from `fault.clear` to the first ten good seconds in a row; censored when it was not seen to recover.
 
     `seconds` is then the time that was watched (a lower bound). `per_endpoint` maps endpoint to its own time or None.
+    `interval` is of `seconds`; without an upper bound when the end may not have been seen.
     """
 
     recovered: bool | None
     seconds: float | None
     censored: bool
     per_endpoint: dict[str, float | None]
+    interval: Interval = Interval(None, None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from harness.plan import CLOSED_MODEL_HIDES, Load, Phase, Plan, PlannedFault
+from harness.scenario.hysteresis import RETURN, SHED
 from harness.scenario.manifest import CLIENT, Target
 from harness.scenario.timeline import phase_at
 from harness.units import format_percentage, format_rate
@@ -152,6 +153,8 @@ def _load_lines(plan: Plan, data: Mapping[str, Any]) -> Iterator[str]:
         yield f"  {CLOSED_MODEL_HIDES}"
     else:
         yield f"  {load.users} virtual users, {load.spacing} arrivals, timeout {_s(load.timeout_s)}"
+    if isinstance(plan.scenario.get("hysteresis"), Mapping):
+        yield f"  `{SHED}`: no load until the queues are empty; `{RETURN}`: the load before. Does that end a collapse?"
     for name, retry in load.retries.items():
         budget = "" if retry.budget is None else f", budget {format_percentage(retry.budget)}"
         yield f"  {name}: {retry.policy} retries, at most {retry.limit}{budget}"

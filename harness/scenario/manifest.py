@@ -109,6 +109,9 @@ class Manifest(_Part):
         min_length=1, description="endpoint -> the components it has a declared path to"
     )
     component_dependencies: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    waits: tuple[str, ...] = Field(
+        (), description="settings of type duration that say how long a request may wait for something inside the target"
+    )
     shared_resources: dict[str, tuple[str, ...]] = Field(
         default_factory=dict, description="what endpoints share without depending on each other"
     )
@@ -145,6 +148,11 @@ class Target(Manifest):
         """Every setting as written: the defaults, over them the preset ("" for none), over it `overrides`."""
         defaults = {name: setting.default for name, setting in self.settings.items()}
         return {**defaults, **(self.presets[preset] if preset else {}), **overrides}
+
+    def longest_wait_s(self, preset: str, overrides: Mapping[str, str]) -> float:
+        """The longest that a request may wait inside the target, by the settings that `waits` names; 0 without any."""
+        values = self.values(preset, overrides)
+        return max((units.parse_duration(values[name]) for name in self.waits), default=0.0)
 
     def environment(self, preset: str, overrides: Mapping[str, str]) -> dict[str, str]:
         """The settings as environment variables. Raises ValueError for a value of the wrong type."""
@@ -191,6 +199,9 @@ def _check_settings(target: Target, document: Document) -> None:
     for preset, values in target.presets.items():
         for name, value in values.items():
             check_value(target, document, ("presets", preset, name), name, value)
+    durations = [name for name, setting in target.settings.items() if setting.type == "duration"]
+    for index, name in enumerate(target.waits):
+        _check_known(document, ("waits", index), [name], durations, "setting of type duration")
 
 
 def check_value(target: Target, document: Document, path: Keys, name: str, value: str) -> None:

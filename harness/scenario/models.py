@@ -57,6 +57,11 @@ class Retries(Model):
             raise ValueError("`base` and `cap` belong to the policy `exponential`")
         return self
 
+    @property
+    def allowed(self) -> float:
+        """Retries per arrival at most, when every attempt fails for long."""
+        return self.limit if self.budget is None else min(self.limit, self.budget)
+
 
 @dataclass(frozen=True, slots=True)
 class Level:
@@ -198,6 +203,24 @@ class Variant(Model):
     load: LoadPatch = Field(default_factory=LoadPatch)
 
 
+class Hysteresis(Model):
+    """How long the load is nothing at the end of an arm, and how long it is back after that."""
+
+    shed: Duration | None = Field(None, description="until every queue is empty; predicted when absent")
+    return_: Duration | None = Field(None, alias="return", description="at the load before; predicted when absent")
+
+
+def _hysteresis(value: Any) -> Any:
+    if isinstance(value, dict):
+        return value
+    if value not in _SWITCH:
+        raise ValueError(f"expected `on`, `off` or `{{shed: 60s, return: 30s}}`, got {kind_of(value)}")
+    return {} if _SWITCH[value] else None
+
+
+_SWITCH = {"on": True, "true": True, "off": False, "false": False}
+
+
 class Scenario(Model):
     """A load, a fault in it, and what is expected to hold."""
 
@@ -212,3 +235,6 @@ class Scenario(Model):
     faults: tuple[FaultEntry, ...] = Field(min_length=1)
     expect: tuple[Sentence, ...] = Field(min_length=1)
     abort_when: tuple[AbortSentence, ...] = ()
+    hysteresis: Annotated[Hysteresis | None, BeforeValidator(_hysteresis)] = Field(
+        None, description="whether shedding all load ends a failure that outlives its fault: two more phases at the end"
+    )

@@ -14,9 +14,10 @@ from harness import expectations, units
 from harness.errors import ScenarioError, nearest
 from harness.faults.base import FaultType
 from harness.paths import shipped
-from harness.plan import Arm, ArmKind, Load, Plan, Retry, Segment
+from harness.plan import Arm, ArmKind, Load, Phase, Plan, Retry, Segment
 from harness.scenario import overrides as command_line
 from harness.scenario.document import Document, Keys
+from harness.scenario.hysteresis import shed_and_return
 from harness.scenario.injections import plan_faults
 from harness.scenario.manifest import Target, check_value, load_target
 from harness.scenario.models import LoadModel, Retries, Scenario
@@ -70,6 +71,12 @@ def resolve(
     _check_endpoints(scenario, target, document)
     _check_abort_conditions(scenario, document)
     phases, segments = lay_out(scenario.load, document)
+    faults = plan_faults(scenario.faults, catalogue, target, phases, document)
+    if scenario.hysteresis is not None:
+        wait_s = target.longest_wait_s(preset, scenario.settings)
+        more = shed_and_return(scenario.hysteresis, scenario.load, phases, faults, wait_s, document)
+        phases, segments = phases + more[0], segments + more[1]
+        document = _with_lengths(document, more[0])
     load = _load(scenario.load, segments, _locustfile(scenario.load, file, document), _seed(seed))
     resolved = _resolved(document.data, scenario, load, target.values(preset, scenario.settings))
     return Plan(
@@ -85,11 +92,17 @@ def resolve(
         arms=_arms(repeat, only),
         phases=phases,
         load=load,
-        faults=plan_faults(scenario.faults, catalogue, target, phases, document),
+        faults=faults,
         expect=scenario.expect,
         abort_when=scenario.abort_when,
         seed=load.seed,
     )
+
+
+def _with_lengths(document: Document, phases: Iterable[Phase]) -> Document:
+    """The document with the lengths of the shed and return phases filled in."""
+    lengths = {phase.name: units.format_duration(round(phase.end_s - phase.start_s, 9)) for phase in phases}
+    return document.replaced(("hysteresis",), lengths, "hysteresis")
 
 
 def _seed(given: int | None) -> int:
@@ -189,9 +202,8 @@ def pool_size(peak_rate: float, timeout_s: float, retries: Iterable[Retries]) ->
 
 def _held_s(timeout_s: float, retry: Retries) -> float:
     waits = [min(retry.cap, retry.base * 2.0**k) for k in range(retry.limit)] if retry.policy == "exponential" else []
-    allowed = retry.limit if retry.budget is None else min(retry.limit, retry.budget)
-    share = allowed / retry.limit if retry.limit else 0.0
-    return timeout_s * (1 + allowed) + sum(waits) * share
+    share = retry.allowed / retry.limit if retry.limit else 0.0
+    return timeout_s * (1 + retry.allowed) + sum(waits) * share
 
 
 def _arms(repeat: int, only: str | None) -> tuple[Arm, ...]:

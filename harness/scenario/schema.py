@@ -41,6 +41,8 @@ def scenario_schema(catalogue: Mapping[str, FaultType]) -> dict[str, Any]:
         },
     ]
     definitions["FaultEntry"] = _fault_schema(duration, catalogue)
+    hysteresis = schema["properties"]["hysteresis"]
+    hysteresis["anyOf"] = [{"enum": ["on", "off", True, False]}, hysteresis["anyOf"][0]]
     return {"$schema": DIALECT, **schema, "title": "Scenario"}
 
 

@@ -6,8 +6,9 @@ import pytest
 from harness.analysis.arrivals import Arrivals
 from harness.analysis.cells import count_pairs
 from harness.analysis.experiment import Experiment, Window
-from harness.analysis.recovery import measure_recovery, needed_s
+from harness.analysis.recovery import UNKNOWN, measure_recovery, needed_s, over_repeats
 from harness.analysis.seconds import cut_seconds
+from harness.analysis.verdict import Interval, Recovery
 
 NS = 10**9
 CLEAR_S = 10
@@ -84,6 +85,40 @@ def test_a_short_record_counts_half_of_what_was_watched():
 @pytest.mark.parametrize(("watched", "needed"), [(3, 3), (5, 3), (8, 4), (12, 6), (19, 9.5), (20, 10), (60, 10)])
 def test_how_long_a_stretch_that_is_cut_short_must_be(watched, needed):
     assert needed_s(watched) == needed
+
+
+def test_a_sharp_end_is_known_to_a_second():
+    found = healing(40, failed=dict.fromkeys(range(10, 14), 0.5)).recovery
+    assert found.interval == Interval(3.0, 4.0)
+
+
+def test_an_end_that_fades_is_known_less_well():
+    fading = {second: 0.4 - 0.01 * (second - 10) for second in range(10, 50)}
+    found = healing(80, failed=fading).recovery
+    assert found.interval.low < found.seconds <= found.interval.high
+    assert found.interval.high - found.interval.low > 2
+
+
+def test_what_was_not_seen_to_end_has_no_upper_limit():
+    found = healing(40, failed=dict.fromkeys(range(10, 40), 0.5)).recovery
+    assert found.interval == Interval(30.0, None)
+
+
+def recovery(seconds, *, censored=False):
+    return Recovery(not censored, seconds, censored, {"checkout": None if censored else seconds})
+
+
+def test_repeats_give_a_median_in_which_the_censored_count():
+    found = over_repeats([recovery(4.0), recovery(6.0), UNKNOWN, recovery(30.0, censored=True)])
+    assert (found.recovered, found.seconds, found.interval) == (True, 6.0, Interval(4.0, None))
+    assert found.per_endpoint == {"checkout": 6.0}
+
+
+def test_repeats_that_mostly_did_not_recover_have_no_median():
+    found = over_repeats([recovery(4.0), recovery(30.0, censored=True), recovery(60.0, censored=True)])
+    assert (found.recovered, found.seconds, found.censored) == (False, 60.0, True)
+    assert found.per_endpoint == {"checkout": None}
+    assert over_repeats([UNKNOWN]) == UNKNOWN
 
 
 def test_a_record_that_ends_with_the_fault_cannot_tell():

@@ -1,6 +1,7 @@
 """From a scenario file to a plan, and everything that is refused on the way."""
 
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from harness.faults.base import FaultType
 from harness.plan import Arm, Phase, Plan, PlannedFault, Retry, Segment
 from harness.scenario.models import Retries
 from harness.scenario.resolve import pool_size, resolve
+from harness.units import format_duration
 
 Planner = Callable[..., Plan]
 LATENCY = "latency: {on: app->postgres, latency: 150ms, at: spike + 5s, for: 10s}"
@@ -180,6 +182,52 @@ def test_the_resolved_scenario_resolves_to_itself(
     assert (again.load, again.phases, again.faults) == (plan.load, plan.phases, plan.faults)
 
 
+@pytest.mark.parametrize(
+    ("asked", "shed_s", "return_s"),
+    [("on", 10.0, 26.0), ("{shed: 40s}", 40.0, 26.0), ("{shed: 90s, return: 1m}", 90.0, 60.0)],
+)
+def test_hysteresis_appends_no_load_and_then_the_load_before(
+    plan_with: Planner, asked: str, shed_s: float, return_s: float
+) -> None:
+    plain, plan = plan_with(), plan_with(("load:\n", f"hysteresis: {asked}\nload:\n"))
+    shed, back = plan.phases[-2:]
+    assert (shed.name, shed.start_s, shed.end_s, shed.rate) == ("shed", 45.0, 45.0 + shed_s, 0.0)
+    assert (back.name, back.start_s, back.end_s, back.rate) == ("return", shed.end_s, shed.end_s + return_s, 100.0)
+    assert plan.load.segments[-2:] == (
+        Segment(shed.start_s, shed.end_s, 0.0, 0.0),
+        Segment(back.start_s, back.end_s, 100.0, 100.0),
+    )
+    assert (plan.phases[:-2], plan.load.segments[:-2]) == (plain.phases, plain.load.segments)
+    assert plan.scenario["hysteresis"] == {
+        "shed": format_duration(shed_s),
+        "return": format_duration(return_s),
+    }
+
+
+def test_no_load_lasts_until_the_worst_queue_is_empty(plan_with: Planner) -> None:
+    on = ("load:\n", "hysteresis: on\nload:\n")
+    naive = ("timeout: 1s", "timeout: 1s\n  retries: {checkout: {policy: immediate, limit: 3}}")
+    # From the fault at 20 s to the end at 45 s four attempts of 100/s come, of which 130/s are worked off.
+    assert plan_with(on, naive).phases[-2].end_s == 45 + math.ceil(1 + 25 * (400 / 130 - 1))
+    assert plan_with(on, ("timeout: 1s", RETRIES)).phases[-2].end_s == 55.0
+
+
+def test_no_load_lasts_as_long_as_a_request_may_wait_inside(plan_with: Planner, folder: Path) -> None:
+    manifest = folder / "targets" / "shop" / "target.yaml"
+    manifest.write_text(manifest.read_text() + "waits: [pool_wait]\n")
+    on = ("load:\n", "hysteresis: on\nload:\n")
+    assert plan_with(on).phases[-2].end_s == 55.0
+    assert plan_with(on, variant="fragile").phases[-2].end_s == 45 + 31
+    manifest.write_text(manifest.read_text().replace("[pool_wait]", "[pool_size]"))
+    with pytest.raises(ScenarioError, match="no setting of type duration `pool_size`"):
+        plan_with(on)
+
+
+def test_without_hysteresis_nothing_is_appended(plan_with: Planner) -> None:
+    assert plan_with(("load:\n", "hysteresis: off\nload:\n")).phases == plan_with().phases
+    assert plan_with(("{recovery: 10s}", "{shed: 10s}")).phases[-1].name == "shed"
+
+
 def test_secrets_stay_out_of_the_record(plan_with: Planner) -> None:
     plan = plan_with(("load:\n", "settings: {api_token: hunter2}\nload:\n"))
     assert plan.settings["API_TOKEN"] == "hunter2"
@@ -253,6 +301,9 @@ REFUSED = [
     ),
     ("- no cascade", "- no cascade\nabort-when: [error-rate > 50%]", 15, "abort-when[0]: expected `for`"),
     ("- no cascade", "- no cascade\nabort-when: [p99 > 1s for 5s]", 15, "can't be watched live"),
+    ("load:\n", "hysteresis: perhaps\nload:\n", 5, "expected `on`, `off` or `{shed: 60s, return: 30s}`"),
+    ("load:\n", "hysteresis: {shde: 60s}\nload:\n", 5, "did you mean `shed`"),
+    ("{recovery: 10s}]", "{return: 10s}]\nhysteresis: on", 9, "`hysteresis` appends a phase `return`"),
     ("- no cascade", "- no cascade\nabort_when: []", 15, "did you mean `abort-when`"),
 ]
 
