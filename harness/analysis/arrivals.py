@@ -75,32 +75,62 @@ def join_attempts(samples: ArmSamples, timeout_ns: int | None) -> Arrivals:
     `aborted` (still in flight at the end) is a failure when the arrival is older than the client's timeout; younger
     ones, and all of them when no timeout is known, are censored. `dropped` is a failure and no attempt.
     """
-    order = np.lexsort((samples.attempt, samples.first_seq))
-    chain = samples.first_seq[order]
-    begins = np.flatnonzero(np.concatenate(([True], chain[1:] != chain[:-1]))) if len(chain) else np.zeros(0, np.int64)
-    ends = np.concatenate((begins[1:], [len(chain)])) if len(chain) else begins
-    first, last = order[begins], order[ends - 1]
-
+    first, last = _first_and_last(samples)
     names = tuple(str(name) for name in samples.error_names)
-    error = samples.error[last].astype(np.int32)
-    sent = (~np.isin(samples.error, _codes(names, "dropped")))[order].astype(np.int32)
-    response_ns = np.maximum(0, samples.end_ns[last] - samples.intended_ns[first]).astype(np.int64)
+    error = samples.error[last].astype(np.int32, copy=False)
+    intended_ns = samples.intended_ns[first].astype(np.int64, copy=False)
+    response_ns = np.maximum(0, samples.end_ns[last] - intended_ns)
     failed = ~np.isin(error, _codes(names, ""))
     in_flight = np.isin(error, _codes(names, "aborted"))
     young = in_flight & (response_ns <= timeout_ns) if timeout_ns is not None else in_flight
     joined = Arrivals(
-        endpoint=samples.endpoint[first].astype(np.int32),
+        endpoint=samples.endpoint[first].astype(np.int32, copy=False),
         endpoint_names=tuple(str(name) for name in samples.endpoint_names),
-        intended_ns=samples.intended_ns[first].astype(np.int64),
+        intended_ns=intended_ns,
         response_ns=response_ns,
         felt_ns=np.where(failed, np.maximum(response_ns, timeout_ns or 0), response_ns),
         failed=failed,
-        attempts=np.add.reduceat(sent, begins) if len(begins) else sent,
+        attempts=_count_attempts(samples, first),
         error=error,
         error_names=names,
         censored=int(young.sum()),
     )
     return joined.only(~young) if joined.censored else joined
+
+
+Rows = slice | NDArray[np.intp]
+
+
+def _first_and_last(samples: ArmSamples) -> tuple[Rows, Rows]:
+    """The rows of every arrival's first and last attempt, by ascending `first_seq`; the same ones where none retries.
+
+    Most rows are arrivals that nobody retries, so only the retries are sorted.
+    """
+    first = np.flatnonzero(samples.attempt == 0)
+    chains = samples.first_seq[first]
+    if np.any(chains[1:] < chains[:-1]):
+        order = np.argsort(chains, kind="stable")
+        first, chains = first[order], chains[order]
+    elif len(first) == len(samples.attempt):
+        return slice(None), slice(None)
+    again = np.flatnonzero(samples.attempt)
+    again = again[np.lexsort((samples.attempt[again], samples.first_seq[again]))]
+    last = first.copy()
+    # Of several attempts at the same place the last one assigned stays, and attempts ascend.
+    last[np.searchsorted(chains, samples.first_seq[again])] = again
+    return first, last
+
+
+def _count_attempts(samples: ArmSamples, first: Rows) -> Codes:
+    """How many attempts each arrival sent; `dropped` ones never left."""
+    sent = ~np.isin(samples.error, _codes(samples.error_names, "dropped"))
+    counts = sent[first].astype(np.int32)
+    again = np.flatnonzero((samples.attempt > 0) & sent)
+    if len(again):
+        chains = samples.first_seq[first]
+        at, more = np.unique(np.searchsorted(chains, samples.first_seq[again]), return_counts=True)
+        counts[at] += more.astype(np.int32)
+    return counts
 
 
 def client_timeout_ns(scenario: Mapping[str, Any], arms: Iterable[ArmSamples]) -> int | None:

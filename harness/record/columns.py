@@ -57,8 +57,9 @@ def read_columns(path: Path, columns: Iterable[Column], *, nullable: str = "") -
                     words[column.name] = _words(path, column, values, null_is_empty=column.name == nullable)
                 else:
                     numbers[column.name] = _numbers(path, column, values)
-            # Arrow keeps what it needed for decoding, about half as much again as the result.
-            pa.default_memory_pool().release_unused()
+                del values
+                # Arrow keeps what it needed for decoding, about half as much again as the result.
+                pa.default_memory_pool().release_unused()
             return Columns(rows, numbers, words)
     except FileNotFoundError:
         raise RecordError(f"{path}: the file is missing", remedy="fetch the whole record again") from None
