@@ -1,0 +1,37 @@
+"""Compiles the event loop: numba, with the machine code kept on disk where that is possible."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from numba import njit
+
+Function = TypeVar("Function", bound=Callable[..., object])
+
+
+def jit(function: Function) -> Function:
+    """A function that only compiled code calls: its machine code becomes a part of the caller's."""
+    # The option is missing from numba's type hints. Without a way in from Python it compiles in half the time.
+    return cast(Function, cast(Any, njit)(no_cpython_wrapper=True)(function))
+
+
+def jit_entry(function: Function) -> Function:
+    """A function that Python calls: compiled at its first call, later processes find the machine code on disk."""
+    try:
+        compiled = njit(cache=True)(function)
+    except RuntimeError:
+        # numba found no folder that it may write to: then each process compiles for itself.
+        return cast(Function, njit(function))
+    _forget_stale(compiled)
+    return cast(Function, compiled)
+
+
+def _forget_stale(compiled: Any) -> None:
+    """numba looks at the file of a function only, not at those of the functions that became a part of it."""
+    folder = Path(__file__).parent
+    newest = max(source.stat().st_mtime for source in folder.glob("*.py"))
+    for index in Path(compiled.stats.cache_path).glob("*.nbi"):
+        if index.stat().st_mtime < newest:
+            index.unlink(missing_ok=True)
