@@ -215,6 +215,9 @@ class ArmRun:
             for health in result.health:
                 for metric in ("cpu_percent", "lag_p99_ms", "users_free"):
                     self._reading(health.t_ns, result.name, metric, getattr(health, metric))
+            for note in result.notes:
+                self._event("note", t_ns=now_ns() - self._t0_ns, text=f"{result.name}: {note}")
+                self._display.say(f"{self._arm.name}: {result.name}: {note}")
         self._writer.add_samples(self._arm.name, [result.spool for result in self._results])
         self._collected = True
 

@@ -15,7 +15,6 @@ from typing import Any
 
 from locust.shape import LoadTestShape
 from locust.user import User
-from locust.user.task import TaskSet
 
 from harness.errors import LoadError
 from harness.load.recorder import Task
@@ -25,62 +24,78 @@ from harness.load.recorder import Task
 class Locustfile:
     """The user classes of a locustfile, its tasks, and each task's share of the arrivals (`weights`, any scale).
 
-    Each user class gets arrivals in proportion to its weight, divided among its tasks in proportion to theirs.
+    Each user class gets arrivals in proportion to its weight (or its fixed number of users), divided among its tasks
+    in proportion to theirs. A class of `looping` has task sets: it stands here as one task, and its users find their
+    way through their tasks themselves.
     """
 
     user_classes: tuple[type[User], ...]
+    looping: frozenset[type[User]]
     tasks: tuple[Task, ...]
     weights: tuple[float, ...]
 
 
-def load_locustfile(path: Path) -> Locustfile:
+def load_user_classes(path: Path) -> tuple[type[User], ...]:
     """Import the locustfile at `path`; its folder stays on `sys.path`.
 
-    Raises `LoadError` with file and line when it doesn't load, and for what the pacer cannot drive (yet).
+    Raises `LoadError` with file and line when it doesn't load, and for what a load worker cannot drive.
     """
     module = _imported(path.resolve())
-    members = [value for value in vars(module).values() if inspect.isclass(value)]
+    members = list(dict.fromkeys(value for value in vars(module).values() if inspect.isclass(value)))
     if any(issubclass(member, LoadTestShape) and not getattr(member, "abstract", True) for member in members):
         raise LoadError(
-            f"{path}: a LoadTestShape is not supported", remedy="the scenario's `load.phases` say how the rate goes"
+            f"{path}: a LoadTestShape is not supported", remedy="the scenario's `load.phases` say how the load goes"
         )
     user_classes = tuple(
-        member for member in members if issubclass(member, User) and not member.abstract and member.weight > 0
+        member
+        for member in members
+        if issubclass(member, User) and not member.abstract and (member.weight > 0 or member.fixed_count > 0)
     )
     if not user_classes:
         raise LoadError(
             f"{path}: there is no user class in it",
             remedy="define a class derived from harness.load.user.OpenHttpUser (or locust's HttpUser) with a @task",
         )
-    return describe(user_classes, path)
+    for name, count in Counter(user_class.__name__ for user_class in user_classes).items():
+        if count > 1:
+            raise LoadError(f"{path}: {count} user classes are called {name}", remedy="give them names of their own")
+    return user_classes
 
 
-def describe(user_classes: Sequence[type[User]], path: Path) -> Locustfile:
-    """The tasks of `user_classes` and their weights. Raises `LoadError` for what the pacer cannot drive (yet)."""
+def describe(user_classes: Sequence[type[User]], path: Path, users: int) -> Locustfile:
+    """The tasks of `user_classes` and their weights, for a pool of `users` in all.
+
+    Raises `LoadError` for a class without tasks, and when the fixed numbers of users leave none for the others.
+    """
     tasks: list[Task] = []
     weights: list[float] = []
-    for user_class in user_classes:
-        if user_class.fixed_count:
-            raise LoadError(f"{_where(path, user_class)}: `fixed_count` is not supported", remedy="use `weight`")
+    looping = set()
+    for user_class, share in zip(user_classes, _shares(user_classes, path, users), strict=True):
         if not user_class.tasks:
             raise LoadError(
                 f"{_where(path, user_class)}: {user_class.__name__} has no task", remedy="mark one with @task"
             )
-        counts = Counter(user_class.tasks)
+        if any(inspect.isclass(task) for task in user_class.tasks):
+            looping.add(user_class)
+            tasks.append(Task(user_class.__name__, user_class.__name__, lambda _user: None))
+            weights.append(share)
+            continue
+        counts: Counter[Any] = Counter(user_class.tasks)
         for function, count in counts.items():
-            if inspect.isclass(function) and issubclass(function, TaskSet):
-                raise LoadError(
-                    f"{_where(path, function)}: {user_class.__name__} has the task set {function.__name__},"
-                    " which is not supported yet",
-                    remedy="make its tasks @task methods of the user class",
-                )
-            tasks.append(_task(user_class.__name__, function))
-            weights.append(user_class.weight * count / counts.total())
-    return Locustfile(tuple(user_classes), tuple(tasks), tuple(weights))
+            tasks.append(Task(user_class.__name__, function.__name__, function))
+            weights.append(share * count / counts.total())
+    return Locustfile(tuple(user_classes), frozenset(looping), tuple(tasks), tuple(weights))
 
 
-def _task(user_class: str, function: Any) -> Task:
-    return Task(user_class, function.__name__, function)
+def _shares(user_classes: Sequence[type[User]], path: Path, users: int) -> list[float]:
+    """Each class's part of the users, and so of the arrivals: a fixed number, or by weight what that leaves."""
+    fixed = sum(user_class.fixed_count for user_class in user_classes)
+    weight = sum(user_class.weight for user_class in user_classes if not user_class.fixed_count)
+    if weight and fixed >= users:
+        raise LoadError(
+            f"{path}: the fixed_count of its user classes takes all {users} virtual users", remedy="raise `load.pool`"
+        )
+    return [float(one.fixed_count or one.weight * (users - fixed) / weight) for one in user_classes]
 
 
 def _imported(path: Path) -> ModuleType:

@@ -14,6 +14,7 @@ from harness.clock import NS
 from harness.load.arrivals import arrivals_of, draw_indices
 from harness.load.recorder import Arrival, Task
 from harness.load.session import Session
+from harness.load.turn import Turn, perform
 from harness.plan import Load
 
 _SWEEP_INTERVAL_S: Final = 0.02
@@ -35,9 +36,9 @@ class Pool:
     as many clients as there are. An arrival that has waited for longer than the patience is dropped.
     """
 
-    def __init__(self, session: Session, handler: Callable[[Any], Callable[[Arrival], None]]) -> None:
+    def __init__(self, session: Session, turn_of: Callable[[Any], Turn]) -> None:
         self._session = session
-        self._handler = handler
+        self._turn_of = turn_of
         self._free: deque[Any] = deque()
         self._waiting: deque[Arrival] = deque()
         self._hub = get_hub()
@@ -49,9 +50,27 @@ class Pool:
 
     def serve(self, user: Any) -> None:
         """What a user of this pool does all its life, as its only Locust task."""
-        handle = self._handler(user)
+        turn, recorder = self._turn_of(user), self._session.recorder
         while True:
-            handle(self._take())
+            arrival = self.take()
+            if not perform(user, turn, arrival, arrival.task.run):
+                recorder.made_no_request(arrival)
+
+    def take(self) -> Arrival:
+        """Wait for an arrival; called by the user who will serve it."""
+        if self._waiting:
+            self.sweep()
+            if self._waiting:
+                return self._waiting.popleft()
+        me = gevent.getcurrent()
+        self._free.append(me)
+        try:
+            arrival: Arrival = self._hub.switch()
+        except BaseException:
+            if me in self._free:
+                self._free.remove(me)
+            raise
+        return arrival
 
     def offer(self, arrival: Arrival) -> None:
         """Give `arrival` to a free user, or let it wait for one."""
@@ -67,21 +86,6 @@ class Pool:
         now_ns = self._session.now_ns()
         while waiting and now_ns - waiting[0].intended_ns > self._session.patience_ns:
             self._session.recorder.gave_up(waiting.popleft(), now_ns)
-
-    def _take(self) -> Arrival:
-        if self._waiting:
-            self.sweep()
-            if self._waiting:
-                return self._waiting.popleft()
-        me = gevent.getcurrent()
-        self._free.append(me)
-        try:
-            arrival: Arrival = self._hub.switch()
-        except BaseException:
-            if me in self._free:
-                self._free.remove(me)
-            raise
-        return arrival
 
 
 class Pacer:

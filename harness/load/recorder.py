@@ -92,11 +92,11 @@ class Arrival:
 
 
 class Recorder:
-    """Writes the rows of a worker and keeps its counts: one row with attempt 0 per arrival that was released.
+    """Writes the rows of a worker and keeps its counts: one row with attempt 0 per arrival.
 
     `rows` counts rows, `first_rows` those with attempt 0. The other counts are of arrivals: `finished` and `failed`
     go by the last attempt; `dropped` ones are in both. `late` ones found a free user and still started more than
-    `LATE_MS` after their instant.
+    `LATE_MS` after their instant. `idle` ones are no arrivals any more: their tasks made no request.
     """
 
     def __init__(self, writer: RowWriter) -> None:
@@ -112,6 +112,7 @@ class Recorder:
         self.failed = 0
         self.dropped = 0
         self.late = 0
+        self.idle = 0
 
     @property
     def closed(self) -> bool:
@@ -134,6 +135,14 @@ class Recorder:
             lag_ns = arrival.start_ns - arrival.intended_ns
             self._lags.add(lag_ns)
             self.late += lag_ns > _LATE_NS
+
+    def made_no_request(self, arrival: Arrival) -> None:
+        """The task that ran for the arrival is over without a request; it counts as `idle`, and is forgotten."""
+        if self._closed:
+            return
+        self._open.discard(arrival)
+        self.arrivals -= 1
+        self.idle += 1
 
     def will_retry(self, arrival: Arrival, wait_ns: int) -> None:
         """The attempt that ended as `arrival.answer` is followed by another one, `wait_ns` after its end."""

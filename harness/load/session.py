@@ -22,10 +22,22 @@ class Session:
     """One arm in one worker: its clock, recorder, retry policies and timeouts, and the address of the target.
 
     `fail` ends the worker with an error; it may be called from any greenlet and returns. `t0_ns` is the monotonic
-    instant of the arm's start, 0 until it is known.
+    instant of the arm's start, 0 until it is known. `notes` are what users should know about the load, in sentences;
+    they are keys, so that each is said once.
     """
 
-    __slots__ = ("address", "authority", "deadlines", "fail", "family", "patience_ns", "recorder", "retries", "t0_ns")
+    __slots__ = (
+        "address",
+        "authority",
+        "deadlines",
+        "fail",
+        "family",
+        "notes",
+        "patience_ns",
+        "recorder",
+        "retries",
+        "t0_ns",
+    )
 
     def __init__(self, host: str, load: Load, worker: int, recorder: Recorder, fail: Callable[[str], None]) -> None:
         self.family, self.address, self.authority = resolve(host)
@@ -35,6 +47,7 @@ class Session:
         self.recorder = recorder
         self.fail = fail
         self.t0_ns = 0
+        self.notes: dict[str, None] = {}
 
     def now_ns(self) -> int:
         """Nanoseconds since the arm's start."""
@@ -52,8 +65,12 @@ class LoadEnvironment(Environment):
 class RequestHook(EventHook):
     """Locust's `request` event without the runner's own statistics, which cost more than sending the request.
 
-    `wanted` tells whether there is anybody to fire it for.
+    `observer` hears of every event before the listeners do, and may take keywords of its own away from them.
     """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.observer: Callable[[dict[str, Any]], None] | None = None
 
     @property
     def wanted(self) -> bool:
@@ -65,6 +82,17 @@ class RequestHook(EventHook):
         if getattr(handler, "__module__", "") != "locust.runners":
             super().add_listener(handler)  # type: ignore[no-untyped-call]
         return handler
+
+    def fire(self, *, reverse: bool = False, **report: Any) -> None:
+        """Tell the observer, then the listeners; this is what Locust's clients call."""
+        if self.observer is not None:
+            self.observer(report)
+        self.tell(reverse=reverse, **report)
+
+    def tell(self, *, reverse: bool = False, **report: Any) -> None:
+        """Tell the listeners only."""
+        if self._handlers:
+            super().fire(reverse=reverse, **report)  # type: ignore[no-untyped-call]
 
 
 def resolve(host: str) -> tuple[int, tuple[Any, ...], str]:

@@ -1,231 +1,285 @@
-"""Drives Locust's own users (HttpUser, FastHttpUser, any User that fires the request event) as an open model.
+"""Records what Locust's own users do (HttpUser, FastHttpUser, any User that fires the request event), unchanged.
 
-Their tasks are functions of one request each. What a task's request event says becomes the arrival's row; a retry
-runs the task again. Such users cost several times the CPU of `OpenHttpUser` per request.
+Locust tells of a request when it is over, by the `request` event, or not at all when it is cut off. So the one
+method by which both of its HTTP clients send requests is replaced by one that notes their beginning, times them out,
+and repeats what failed when the scenario's `retries` say so; the request itself is the client's own. Redirects that
+the client follows belong to the request: one row, with the last response's status, over the whole time.
+
+Clients of other kinds are known by their events alone: the row begins as long ago as the event says.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from http.client import IncompleteRead, RemoteDisconnected
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 import gevent
-from geventhttpclient.client import HTTPClient, HTTPClientPool
-from geventhttpclient.response import HTTPConnectionClosed
-from locust.contrib.fasthttp import FastHttpUser
-from locust.event import EventHook
-from locust.exception import CatchResponseError
+from locust.clients import HttpSession
+from locust.contrib.fasthttp import FastHttpSession, FastHttpUser
 from locust.user import User
 from locust.user.users import HttpUser
-from requests.exceptions import ConnectTimeout, Timeout
-from urllib3.exceptions import NewConnectionError
 
 from harness.clock import NS
-from harness.errors import LoadError
-from harness.load.recorder import Arrival
-from harness.load.session import Session
-from harness.load.user import END_OF_TASK
+from harness.load.outcome import AttemptTimeout, Outcome, error_word
+from harness.load.recorder import Arrival, Task
+from harness.load.session import RequestHook, Session
+from harness.load.turn import further_arrival
 
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How an attempt ended; an `Answer`."""
-
-    end_ns: int
-    status: int
-    error: str
-    nbytes: int
+_KEY: Final = "_harness"
+"""What this module keeps on Locust's own objects is kept under this name."""
 
 
 class StockUsers:
-    """Carries out arrivals with Locust's own users; one per worker, it listens to all of their requests."""
+    """The turns of Locust's own users; one per worker, it sees all of their requests."""
 
-    def __init__(self, session: Session, request_event: EventHook) -> None:
+    def __init__(self, session: Session, request_event: RequestHook) -> None:
         self._session = session
-        self._serving: dict[Any, _Serving] = {}
-        request_event.add_listener(self._on_request)  # type: ignore[no-untyped-call]
+        self._sending: dict[Any, _Attempt] = {}
+        request_event.observer = self._on_event
+        for client in (HttpSession, FastHttpSession):
+            client.request = self._recorded(client.request)  # type: ignore[method-assign]  # see the module's docstring
 
-    def handler(self, user: User) -> Callable[[Arrival], None]:
-        """The function by which `user` carries out an arrival, from its task to its last row."""
-        if isinstance(user, FastHttpUser):
-            _send_once(user)
-        if isinstance(user, HttpUser | FastHttpUser):
-            self._watch(user.client)
-        session, recorder, retries = self._session, self._session.recorder, self._session.retries
+    def turn(self, user: User) -> StockTurn:
+        """The turn of `user`, the same for all its life."""
+        turn: StockTurn | None = user.__dict__.get(_KEY)
+        if turn is None:
+            user.__dict__[_KEY] = turn = StockTurn(self._session, user)
+        return turn
 
-        def handle(arrival: Arrival) -> None:
-            while True:
-                answer = self._attempt(user, arrival)
-                if answer is None:
-                    return
-                arrival.answer = answer
-                wait_ns = retries.wait_ns(arrival.endpoint, arrival.attempt, answer.status, answer.error)
-                if wait_ns is None:
-                    recorder.settled(arrival)
-                    return
-                recorder.will_retry(arrival, wait_ns)
-                left_ns = arrival.wanted_ns - session.now_ns()
-                if left_ns > 0:
-                    gevent.sleep(left_ns / NS)
+    def _recorded(self, send: Callable[..., Any]) -> Callable[..., Any]:
+        def request(client: Any, method: str, url: str, name: str | None = None, *args: Any, **options: Any) -> Any:
+            turn = self._turn_here(client.user)
+            given = name or client.request_name
+            arrival = turn.next(given or str(url)) if turn is not None else None
+            if turn is None or arrival is None:
+                return send(client, method, url, name, *args, **options)
+            attempt = _Attempt(turn, arrival, renames=not given)
+            return self._send(attempt, lambda: send(client, method, url, name, *args, **options))
 
-        return handle
+        return request
 
-    def _attempt(self, user: User, arrival: Arrival) -> Outcome | None:
-        session = self._session
-        me = gevent.getcurrent()
-        arrival.start_ns = session.now_ns()
-        if arrival.attempt == 0:
-            session.recorder.started(arrival)
-            arrival.name(arrival.task.endpoint)
-        arrival.answer = None
-        arrival.on_wire = True
-        self._serving[me] = _Serving(arrival)
-        error = ""
-        try:
-            with gevent.Timeout(session.deadlines.timeout_ns / NS, exception=_AttemptTimeoutError()):
-                arrival.task.run(user)
-        except _AttemptTimeoutError:
-            error = "timeout"
-        except END_OF_TASK:
-            pass
-        except LoadError as failure:
-            session.fail(str(failure))
-            return None
-        except Exception as failure:  # noqa: BLE001 - whatever a user's own code raises is a failed arrival
-            error = "check"
-            arrival.task.complain(failure)
-            user.environment.events.user_error.fire(user_instance=user, exception=failure, tb=failure.__traceback__)
-        finally:
-            del self._serving[me]
+    def _send(self, attempt: _Attempt, send: Callable[[], Any]) -> Any:
+        """Send a request, and again as long as its retry policy wants it; returns the last attempt's response."""
+        session, turn, arrival = self._session, attempt.turn, attempt.arrival
+        while True:
+            arrival.start_ns = session.now_ns()
+            arrival.on_wire = True
+            try:
+                response = self._attempt(attempt, send)
+            except BaseException as error:
+                attempt.outcome = attempt.outcome or _cut_short(session.now_ns(), error)
+                turn.answered(arrival, attempt.outcome)
+                raise
+            outcome = attempt.outcome or _outcome_of(response, arrival, session.now_ns())
+            wait_ns = session.retries.wait_ns(arrival.endpoint, arrival.attempt, outcome.status, outcome.error)
+            if wait_ns is None:
+                if attempt.outcome is None and _reports_later(response):
+                    response.request_meta[_KEY] = attempt
+                    turn.unjudged(arrival, outcome)
+                else:
+                    turn.answered(arrival, outcome)
+                return response
+            if attempt.outcome is None and _reports_later(response):
+                response.request_meta[_KEY] = attempt
+                with response:
+                    pass
             arrival.on_wire = False
-        return self._outcome(arrival, error)
+            arrival.answer = outcome
+            session.recorder.will_retry(arrival, wait_ns)
+            left_ns = arrival.wanted_ns - session.now_ns()
+            if left_ns > 0:
+                gevent.sleep(left_ns / NS)
+            attempt = _Attempt(turn, arrival, renames=False)
 
-    def _outcome(self, arrival: Arrival, error: str) -> Outcome | None:
-        answer = arrival.answer
-        if isinstance(answer, Outcome):
-            return answer if answer.error or not error else Outcome(answer.end_ns, answer.status, error, answer.nbytes)
-        if error:
-            return Outcome(self._session.now_ns(), 0, error, 0)
-        self._session.fail(f"the task {arrival.task.title} made no request; each arrival is one request")
+    def _attempt(self, attempt: _Attempt, send: Callable[[], Any]) -> Any:
+        me = gevent.getcurrent()
+        outer = self._sending.get(me)
+        self._sending[me] = attempt
+        deadline = gevent.Timeout.start_new(
+            self._session.deadlines.timeout_ns / NS, AttemptTimeout("no answer in time")
+        )
+        try:
+            return send()
+        finally:
+            deadline.close()
+            if outer is None:
+                del self._sending[me]
+            else:
+                self._sending[me] = outer
+
+    def _on_event(self, report: dict[str, Any]) -> None:
+        attempt: _Attempt | None = report.pop(_KEY, None) or self._sending.get(gevent.getcurrent())
+        end_ns = self._session.now_ns()
+        if attempt is None:
+            turn = self._turn_here(None)
+            if turn is not None:
+                turn.happened(report, end_ns)
+        elif attempt.outcome is None:
+            # The event may come after the user's own checks of the response.
+            end_ns = min(end_ns, attempt.arrival.start_ns + _elapsed_ns(report))
+            attempt.outcome = _reported(report, end_ns)
+            if attempt.renames:
+                attempt.arrival.name(str(report.get("name")))
+            attempt.turn.judged(attempt.arrival, attempt.outcome)
+
+    def _turn_here(self, user: User | None) -> StockTurn | None:
+        """The turn to which a request of `user`, or one from the current greenlet, belongs."""
+        if user is not None and user.environment is not None:
+            return self.turn(user)
+        greenlet = gevent.getcurrent()
+        while greenlet is not None:
+            # Locust's user greenlets have their user as the only argument; requests may be made by their children.
+            user = next(iter(getattr(greenlet, "args", ())), None)
+            if isinstance(user, User):
+                return self.turn(user)
+            parent = getattr(greenlet, "spawning_greenlet", None)
+            greenlet = parent() if parent is not None else None
         return None
 
-    def _watch(self, client: Any) -> None:
-        """Note the name and the start of each request of `client` when it is made: one that is cut off has no event."""
-        send = client.request
 
-        def request(method: str, url: str, name: str | None = None, *args: Any, **options: Any) -> Any:
-            serving = self._serving.get(gevent.getcurrent())
-            if serving is not None:
-                self._begin(serving, name or client.request_name or url)
-                serving.arrival.start_ns = self._session.now_ns()
-                serving.start_is_known = True
-            return send(method, url, name, *args, **options)
+class StockTurn:
+    """What one of Locust's own users has in hand; see `Turn`.
 
-        client.request = request
+    The row of a request is written when the next one starts or the task ends, because until then the task may still
+    find that the response was wrong. Those that were asked for with `catch_response` wait for their verdict.
+    """
 
-    def _begin(self, serving: _Serving, name: str) -> None:
-        arrival = serving.arrival
-        if serving.named:
-            raise LoadError(
-                f"the task {arrival.task.title} made a second request ({name}); each arrival is one request",
-                remedy="make it a task of its own",
-            )
-        serving.named = True
-        if arrival.attempt == 0:
+    __slots__ = ("_answered", "_arrival", "_began_ns", "_deadline", "_session", "_speaks_http", "_task", "_unjudged")
+
+    def __init__(self, session: Session, user: User) -> None:
+        self._session = session
+        self._speaks_http = isinstance(user, HttpUser | FastHttpUser)
+        self._task = Task(type(user).__name__, type(user).__name__, lambda _user: None)
+        self._arrival: Arrival | None = None
+        self._answered: Arrival | None = None
+        self._unjudged: list[Arrival] = []
+        self._deadline: gevent.Timeout | None = None
+        self._began_ns = 0
+
+    def begin(self, arrival: Arrival | None) -> None:
+        """A task starts; see `Turn`."""
+        self._settle()
+        self._arrival = arrival
+        self._began_ns = self._session.now_ns()
+        if arrival is not None and not self._speaks_http:
+            # Nobody says when a client of another kind sends something: the timeout is for the task's first request.
+            timeout_s = self._session.deadlines.timeout_ns / NS
+            self._deadline = gevent.Timeout.start_new(timeout_s, AttemptTimeout("no request event in time"))
+
+    def finish(self, failure: Exception | None) -> bool:
+        """The task is over; see `Turn`."""
+        self._end_deadline()
+        arrival, self._arrival = self._arrival, None
+        if arrival is not None and failure is not None:
+            now_ns = self._session.now_ns()
+            arrival.start_ns = max(self._began_ns, arrival.intended_ns)
+            arrival.name(arrival.task.endpoint)
+            self.answered(arrival, Outcome(now_ns, 0, error_word(1, failure), 0))
+            arrival = None
+        elif failure is not None:
+            for wrong in self._unjudged or ([self._answered] if self._answered is not None else []):
+                _fail(wrong)
+        while self._unjudged:
+            self._session.recorder.settled(self._unjudged.pop())
+        self._settle()
+        return arrival is None
+
+    def next(self, name: str, start_ns: int | None = None) -> Arrival | None:
+        """The arrival of the request `name` that is about to be sent; None when it is not to be recorded.
+
+        `start_ns` is for a request that is over already.
+        """
+        self._settle()
+        self._end_deadline()
+        arrival, self._arrival = self._arrival, None
+        arrival = arrival or further_arrival(self._session, self._task, start_ns)
+        if arrival is not None:
             arrival.name(name)
+            arrival.start_ns = self._session.now_ns() if start_ns is None else max(start_ns, arrival.intended_ns)
+            self._session.recorder.started(arrival)
             self._session.retries.arrived(name)
+        return arrival
 
-    def _on_request(
-        self,
-        name: str,
-        response_time: float,
-        response_length: int | None,
-        exception: BaseException | None = None,
-        response: Any = None,
-        **_: Any,
-    ) -> None:
-        serving = self._serving.get(gevent.getcurrent())
-        if serving is None:
-            return
-        arrival = serving.arrival
-        end_ns = self._session.now_ns()
-        elapsed_ns = int(response_time * 1e6)
-        if serving.start_is_known:
-            # The event may come after the user's own checks of the response.
-            end_ns = min(end_ns, arrival.start_ns + elapsed_ns)
-        else:
-            self._begin_by_event(serving, name)
-            arrival.start_ns = max(arrival.start_ns, end_ns - elapsed_ns)
-        status = int(getattr(response, "status_code", 0) or 0)
-        arrival.answer = Outcome(end_ns, status, error_word(status, exception), response_length or 0)
+    def happened(self, report: dict[str, Any], end_ns: int) -> None:
+        """A request was made by a client that says so only now."""
+        start_ns = max(self._began_ns, end_ns - _elapsed_ns(report))
+        arrival = self.next(str(report.get("name")), start_ns)
+        if arrival is not None:
+            self.answered(arrival, _reported(report, end_ns))
 
-    def _begin_by_event(self, serving: _Serving, name: str) -> None:
-        try:
-            self._begin(serving, name)
-        except LoadError as error:
-            # Locust swallows what a listener raises.
-            self._session.fail(str(error))
+    def answered(self, arrival: Arrival, outcome: Outcome) -> None:
+        """The last attempt of `arrival` is over."""
+        self._settle()
+        arrival.on_wire = False
+        arrival.answer = outcome
+        self._answered = arrival
+
+    def unjudged(self, arrival: Arrival, outcome: Outcome) -> None:
+        """The last attempt of `arrival` is over, but the task has yet to say whether the response was right."""
+        arrival.on_wire = False
+        arrival.answer = outcome
+        self._unjudged.append(arrival)
+
+    def judged(self, arrival: Arrival, outcome: Outcome) -> None:
+        """The task has said so."""
+        if arrival in self._unjudged:
+            self._unjudged.remove(arrival)
+            self.answered(arrival, outcome)
+
+    def _settle(self) -> None:
+        arrival, self._answered = self._answered, None
+        if arrival is not None:
+            self._session.recorder.settled(arrival)
+
+    def _end_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.close()
+            self._deadline = None
 
 
-class _Serving:
-    """An attempt of `arrival` that a user is busy with."""
+class _Attempt:
+    """A request on the wire, or one whose verdict is open; `renames` when the event says its name."""
 
-    __slots__ = ("arrival", "named", "start_is_known")
+    __slots__ = ("arrival", "outcome", "renames", "turn")
 
-    def __init__(self, arrival: Arrival) -> None:
+    def __init__(self, turn: StockTurn, arrival: Arrival, *, renames: bool) -> None:
+        self.turn = turn
         self.arrival = arrival
-        self.named = False
-        self.start_is_known = False
+        self.renames = renames
+        self.outcome: Outcome | None = None
 
 
-def error_word(status: int, exception: BaseException | None) -> str:
-    """The record's error word for what Locust's request event reported."""
-    if exception is None:
-        return ""
-    if status >= 400:
-        return "http_5xx" if status >= 500 else "http_4xx"
-    causes = list(_causes(exception))
-    if any(isinstance(cause, CatchResponseError) for cause in causes):
-        return "check"
-    if any(isinstance(cause, ConnectTimeout | Timeout | TimeoutError) for cause in causes):
-        return "timeout"
-    if any(isinstance(cause, ConnectionRefusedError | NewConnectionError) for cause in causes):
-        return "connect"
-    resets = ConnectionError | RemoteDisconnected | HTTPConnectionClosed | IncompleteRead
-    if any(isinstance(cause, resets) for cause in causes):
-        return "reset"
-    return "check" if status else "protocol"
+def _reports_later(response: Any) -> bool:
+    """Whether `response` was asked for with `catch_response`, and fires the event at the end of its with-block."""
+    return bool(getattr(response, "_catch_response", False)) and hasattr(response, "request_meta")
 
 
-class _AttemptTimeoutError(BaseException):
-    pass
+def _outcome_of(response: Any, arrival: Arrival, now_ns: int) -> Outcome:
+    """How an attempt ended of which no event has told (yet)."""
+    report = getattr(response, "request_meta", {})
+    status = int(getattr(response, "status_code", 0) or 0)
+    exception = report.get("exception") or getattr(response, "error", None)
+    if exception is None and status >= 400:
+        exception = ConnectionError(f"status {status}")
+    end_ns = min(now_ns, arrival.start_ns + _elapsed_ns(report)) if report else now_ns
+    return Outcome(end_ns, status, error_word(status, exception), int(report.get("response_length") or 0))
 
 
-class _OneAttemptPool(HTTPClientPool):
-    """geventhttpclient repeats a failed request as often as its pool is large; here it has no turns left."""
-
-    def get_client(self, url: Any) -> HTTPClient:
-        client = super().get_client(url)
-        client._connection_pool.size = -1
-        return client
+def _reported(report: dict[str, Any], end_ns: int) -> Outcome:
+    status = int(getattr(report.get("response"), "status_code", 0) or 0)
+    return Outcome(end_ns, status, error_word(status, report.get("exception")), int(report.get("response_length") or 0))
 
 
-def _send_once(user: FastHttpUser) -> None:
-    agent = user.client.client
-    agent.clientpool = _OneAttemptPool(**agent.clientpool.client_args)
-    agent.max_retries = 0
+def _elapsed_ns(report: dict[str, Any]) -> int:
+    return int((report.get("response_time") or 0) * 1e6)
 
 
-def _causes(exception: BaseException) -> Iterator[BaseException]:
-    """The exception, and every other one it was made from, by cause, context or argument."""
-    pending, seen = [exception], set[int]()
-    while pending:
-        current = pending.pop()
-        if id(current) in seen:
-            continue
-        seen.add(id(current))
-        yield current
-        nested = (current.__cause__, current.__context__, getattr(current, "reason", None), *current.args)
-        pending.extend(item for item in nested if isinstance(item, BaseException))
+def _cut_short(now_ns: int, error: BaseException) -> Outcome:
+    """The end of an attempt that raised: by a mistake in the task, or because its user was stopped."""
+    return Outcome(now_ns, 0, error_word(1, error) if isinstance(error, Exception) else "aborted", 0)
+
+
+def _fail(arrival: Arrival) -> None:
+    answer = arrival.answer
+    if answer is not None and not answer.error:
+        arrival.answer = Outcome(answer.end_ns, answer.status, "check", answer.nbytes)

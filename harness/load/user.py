@@ -1,4 +1,4 @@
-"""`OpenHttpUser`: the Locust user of this harness, for tasks of one HTTP request each.
+"""`OpenHttpUser`: the Locust user of this harness, an HTTP client that costs little, and sends each request once.
 
     from locust import task
     from harness.load.user import OpenHttpUser
@@ -14,29 +14,27 @@
             if response.ok and "order" not in response.json():
                 response.fail("no order number")
 
-One arrival runs one task, which makes one request; its retries are made by the scenario's `retries`. Weights decide
-how often a task is drawn; wait times don't apply, arrivals come from the scenario. Requests from `on_start` and
-`on_stop` are sent once, and are not part of the record.
+One arrival runs one task, and is its first request; each further request of the task is an arrival of its own, due
+when the task wants it. Retries are made as the scenario's `retries` say. Weights decide how often a task is drawn;
+wait times don't apply in the open model, where arrivals come from the scenario. Requests from before the arm's start
+(`on_start` of the pool's users) are sent once, and are not part of the record.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any
 
 import gevent
-from locust.exception import InterruptTaskSet, RescheduleTask, RescheduleTaskImmediately, StopUser
 from locust.user import User
 
 from harness.clock import NS
 from harness.errors import LoadError
 from harness.load.connection import Connection, ExchangeError
 from harness.load.messages import Requests, Response
-from harness.load.recorder import Arrival
+from harness.load.recorder import Arrival, Task
 from harness.load.session import LoadEnvironment, Session
-
-END_OF_TASK: Final = (StopUser, InterruptTaskSet, RescheduleTask, RescheduleTaskImmediately)
-"""What a task may raise to say that it is done; the virtual user goes on to the next arrival."""
+from harness.load.turn import further_arrival
 
 
 class RequestFailedError(Exception):
@@ -44,7 +42,7 @@ class RequestFailedError(Exception):
 
 
 class OpenHttpUser(User):
-    """A virtual user with one keep-alive connection; derive from it and give it `@task`s of one request each.
+    """A virtual user with one keep-alive connection; derive from it and give it `@task`s.
 
     Runs in the harness's load workers only; raises `LoadError` under plain `locust`.
     """
@@ -60,35 +58,12 @@ class OpenHttpUser(User):
             )
         self.client = HttpClient(environment.session, self)
 
-    @staticmethod
-    def handler(user: OpenHttpUser) -> Callable[[Arrival], None]:
-        """The function by which `user` carries out an arrival, from its task to its last row."""
-        client, session, recorder = user.client, user.environment.session, user.environment.session.recorder
-
-        def handle(arrival: Arrival) -> None:
-            client.arrival = arrival
-            try:
-                arrival.task.run(user)
-            except END_OF_TASK:
-                pass
-            except LoadError as error:
-                session.fail(str(error))
-                return
-            except Exception as error:  # noqa: BLE001 - whatever a user's own code raises is a failed arrival
-                client.task_raised(error)
-            finally:
-                client.arrival = None
-            if arrival.answer is None:
-                session.fail(f"the task {arrival.task.title} made no request; each arrival is one request")
-                return
-            recorder.settled(arrival)
-            client.report(arrival)
-
-        return handle
-
 
 class HttpClient:
-    """The HTTP/1.1 client of one virtual user: one request at a time, each sent once, no redirects followed."""
+    """The HTTP/1.1 client of one virtual user: one request at a time, each sent once, no redirects followed.
+
+    It is its user's `Turn`: `arrival` is what the next request will be, or what the last one was.
+    """
 
     def __init__(self, session: Session, user: User) -> None:
         self._session = session
@@ -97,7 +72,20 @@ class HttpClient:
         self._requests = Requests(session.authority)
         self._connection = Connection(session.family, session.address, session.deadlines)
         self._method = ""
+        self._task = Task(type(user).__name__, type(user).__name__, lambda _user: None)
         self.arrival: Arrival | None = None
+
+    def begin(self, arrival: Arrival | None) -> None:
+        """A task starts; see `Turn`."""
+        self._settle()
+        self.arrival = arrival
+
+    def finish(self, failure: Exception | None) -> bool:
+        """The task is over; see `Turn`."""
+        arrival = self.arrival
+        if failure is not None and arrival is not None:
+            self._task_raised(arrival, failure)
+        return self._settle()
 
     def get(self, path: str, *, name: str = "", headers: Mapping[str, str] | None = None) -> Response:
         """GET `path`; see `request`."""
@@ -148,18 +136,16 @@ class HttpClient:
         """Send a request to the target and return its last attempt's `Response`; failures are no exceptions.
 
         `name` is the request's name in the record, the path when it is not given. Raises `ValueError` for a
-        request that cannot be sent, `LoadError` for a second request within one arrival.
+        request that cannot be sent.
         """
         message = self._requests.compose(method, path, headers, json, data)
-        self._method = method
         arrival = self.arrival
+        if arrival is None or arrival.start_ns >= 0:
+            self._settle()
+            self.arrival = arrival = further_arrival(self._session, self._task)
+        self._method = method
         if arrival is None:
             return self._attempt(message)
-        if arrival.start_ns >= 0:
-            raise LoadError(
-                f"the task {arrival.task.title} made a second request ({name or path}); each arrival is one request",
-                remedy="make it a task of its own",
-            )
         arrival.name(name or path)
         self._session.retries.arrived(arrival.endpoint)
         while True:
@@ -181,7 +167,7 @@ class HttpClient:
             return
         response = arrival.answer
         failure = RequestFailedError(f"{response.error}: {response.detail}") if response.error else None
-        self._event.fire(
+        self._event.tell(
             request_type=self._method,
             name=arrival.endpoint,
             response_time=(response.end_ns - response.start_ns) / 1e6,
@@ -191,21 +177,23 @@ class HttpClient:
             response=response,
         )
 
-    def task_raised(self, error: Exception) -> None:
-        """The task that is carried out raised `error`: what came back was not what it expected."""
-        arrival = self.arrival
-        if arrival is None:
-            return
+    def _settle(self) -> bool:
+        """Write the last row of the arrival at hand, if it has been a request."""
+        arrival, self.arrival = self.arrival, None
+        if arrival is None or arrival.answer is None:
+            return False
+        self._session.recorder.settled(arrival)
+        self.report(arrival)
+        return True
+
+    def _task_raised(self, arrival: Arrival, error: Exception) -> None:
+        reason = f"{type(error).__name__}: {error}"
         if isinstance(arrival.answer, Response):
-            arrival.answer.fail(f"{type(error).__name__}: {error}")
+            arrival.answer.fail(reason)
         else:
             arrival.name(arrival.task.endpoint)
             arrival.start_ns = self._session.now_ns()
-            arrival.answer = Response(
-                arrival.start_ns, arrival.start_ns, 0, "check", f"{type(error).__name__}: {error}"
-            )
-        arrival.task.complain(error)
-        self._user.environment.events.user_error.fire(user_instance=self._user, exception=error, tb=error.__traceback__)
+            arrival.answer = Response(arrival.start_ns, arrival.start_ns, 0, "check", reason)
 
     def _attempt_of(self, arrival: Arrival, message: bytes) -> Response:
         arrival.start_ns = self._session.now_ns()

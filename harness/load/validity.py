@@ -38,7 +38,7 @@ class WorkerResult:
     """What a load worker left behind.
 
     `rows` and `arrivals` are by its own count, None when it was lost before it could tell; `spool_rows` is what its
-    file holds. `health` are its progress reports in order.
+    file holds. `health` are its progress reports in order, `notes` what users should know, in sentences.
     """
 
     name: str
@@ -49,6 +49,7 @@ class WorkerResult:
     exit_code: int | None
     health: tuple[Progress, ...]
     last_words: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def validity_reasons(results: Sequence[WorkerResult], kind: ArmKind) -> list[str]:

@@ -5,7 +5,7 @@ CPU here would show up as latency. SPEC.json is a `WorkerSpec`. One JSON object 
 
     stdout  {"event": "ready", "users": N, "endpoints": [...]}     all virtual users have started; these are the tasks
             {"event": "progress", ...}                             the fields of `Progress`, every 0.5 s after `go`
-            {"event": "done", "rows": n, "arrivals": n}            the spool is complete
+            {"event": "done", "rows": n, "arrivals": n, "notes": [...]}      the spool is complete
             {"event": "error", "message": "..."}                   nothing (more) will come; exit code 2
     stdin   {"go": t0}         start: time 0 of the arm is the monotonic instant t0 (ns)
             {"stop": true}     finish now; whatever is in flight becomes `aborted` (end of file does the same)
@@ -17,9 +17,11 @@ import locust  # first of all: it patches the standard library  # isort: skip
 
 import gc
 import os
+import random
 import resource
 import signal
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -27,21 +29,19 @@ from typing import Any, Final, NoReturn
 import gevent
 from gevent.event import AsyncResult
 
-from harness.clock import NS, now_ns
+from harness.clock import NS
 from harness.errors import HarnessError, LoadError
+from harness.load.fasthttp import send_each_request_once
 from harness.load.gauges import CpuMeter
 from harness.load.link import Link
-from harness.load.locustfile import Locustfile, load_locustfile
-from harness.load.pacer import Pacer, Pool, schedule
+from harness.load.locustfile import Locustfile, describe, load_user_classes
+from harness.load.population import ClosedPopulation, OpenPopulation, Population, turns
 from harness.load.recorder import PROGRESS_INTERVAL_S, Recorder
 from harness.load.session import LoadEnvironment, RequestHook, Session
 from harness.load.spec import Progress, WorkerSpec
-from harness.load.stock import StockUsers
-from harness.load.user import OpenHttpUser
 from harness.record.spool import RowWriter
 
 _FLUSH_INTERVAL_S: Final = 0.25
-_START_TIMEOUT_S: Final = 60.0
 _FAREWELL_S: Final = 2.0
 _EXIT_ERROR: Final = 2
 
@@ -57,71 +57,54 @@ class Worker:
         self._recorder = Recorder(self._writer)
         self._session = Session(spec.host, spec.load, spec.worker, self._recorder, self._fail)
         self._cpu = CpuMeter()
-        self._pools: dict[str, Pool] = {}
+        self._population: Population | None = None
 
     def run(self) -> None:
         """Do the whole arm. Raises `LoadError` when it cannot."""
-        if self._spec.load.model == "closed":
-            raise LoadError("load workers can't drive the closed model yet", remedy="use the open model: give a `rate`")
         events = locust.events
-        events.request = RequestHook()  # type: ignore[no-untyped-call]
-        locustfile = load_locustfile(Path(self._spec.load.locustfile))
-        environment = LoadEnvironment(
-            self._session,
-            user_classes=list(locustfile.user_classes),
-            events=events,
-            host=self._spec.host,
-            locustfile=Path(self._spec.load.locustfile).name,
-        )
-        self._make_pools(locustfile, environment)
+        events.request = RequestHook()
+        events.test_stopping.add_listener(self._on_stop)  # type: ignore[no-untyped-call]
+        send_each_request_once()
+        environment = self._environment(events)
+        locustfile = describe(environment.user_classes, Path(self._spec.load.locustfile), self._spec.load.users)
+        population = self._population = self._make_population(locustfile, events.request)
         runner = environment.create_local_runner()
         events.init.fire(environment=environment, runner=runner, web_ui=None)  # type: ignore[no-untyped-call]
         try:
-            self._spawn_users(runner)
-            self._link.say("ready", users=self._users_free, endpoints=[task.title for task in locustfile.tasks])
+            users = population.gather(runner, self._may_go_on)
+            self._link.say("ready", users=users, endpoints=[task.title for task in locustfile.tasks])
             if self._wait_for_go():
-                self._drive(locustfile)
+                self._drive(population.chores())
         finally:
             self._recorder.close(self._arm_end_ns())
             _dismiss(runner)
         self._check()
 
-    def _make_pools(self, locustfile: Locustfile, environment: LoadEnvironment) -> None:
-        stock = None
-        for user_class in locustfile.user_classes:
-            if issubclass(user_class, OpenHttpUser):
-                pool = Pool(self._session, user_class.handler)
-            else:
-                stock = stock or StockUsers(self._session, environment.events.request)
-                pool = Pool(self._session, stock.handler)
-            self._pools[user_class.__name__] = pool
-            user_class.tasks = [pool.serve]
+    def _environment(self, events: Any) -> LoadEnvironment:
+        load = self._spec.load
+        file = Path(load.locustfile)
+        return LoadEnvironment(
+            self._session,
+            user_classes=list(load_user_classes(file)),
+            events=events,
+            host=self._spec.host,
+            locustfile=file.name,
+        )
 
-    def _spawn_users(self, runner: Any) -> None:
-        wanted = self._spec.users
-        runner.environment.events.user_error.add_listener(self._on_start_error)
-        runner.start(wanted, spawn_rate=wanted)
-        deadline_ns = now_ns() + int(_START_TIMEOUT_S * NS)
-        while self._users_free < wanted:
-            self._raise_failure()
-            if runner.spawning_greenlet.ready() and runner.user_count < wanted:
-                raise LoadError(
-                    f"only {runner.user_count} of {wanted} virtual users started; on_start ended the others"
-                )
-            if self._link.stop.is_set():
-                return
-            if now_ns() > deadline_ns:
-                raise LoadError(
-                    f"only {self._users_free} of {wanted} virtual users started in {_START_TIMEOUT_S:.0f} s"
-                )
-            gevent.sleep(0.01)
-        runner.environment.events.user_error.remove_listener(self._on_start_error)
-        idle = [name for name, pool in self._pools.items() if not pool.free]
-        if idle:
-            raise LoadError(f"none of the {wanted} virtual users is a {idle[0]}", remedy="raise `load.pool`")
+    def _make_population(self, locustfile: Locustfile, request_event: RequestHook) -> Population:
+        # Locust and locustfiles draw from here: the same seed gives both arms the same draws, as far as users agree.
+        random.seed(f"{self._spec.load.seed}:{self._spec.worker}:users")
+        turn_of = turns(self._session, locustfile.user_classes, request_event)
+        kind = OpenPopulation if self._spec.load.model == "open" else ClosedPopulation
+        return kind(self._spec, self._session, locustfile, turn_of)
 
-    def _on_start_error(self, user_instance: Any, exception: BaseException, **_: Any) -> None:
-        self._fail(f"{type(user_instance).__name__}.on_start raised {type(exception).__name__}: {exception}")
+    def _may_go_on(self) -> bool:
+        self._raise_failure()
+        return not self._link.stop.is_set()
+
+    def _on_stop(self, **_: Any) -> None:
+        if not self._recorder.closed:
+            self._fail("the locustfile ended the test before its time (by runner.quit, runner.stop or StopTest)")
 
     def _wait_for_go(self) -> bool:
         gc.collect()
@@ -133,11 +116,9 @@ class Worker:
         self._session.t0_ns = self._link.go.get()
         return True
 
-    def _drive(self, locustfile: Locustfile) -> None:
-        spec = self._spec
-        plan = schedule(spec.load, locustfile.weights, spec.worker, spec.workers)
-        pacer = Pacer(self._session, plan, locustfile.tasks, self._pools)
-        chores = [gevent.spawn(chore) for chore in (pacer.run, pacer.sweep, self._flush, self._report)]
+    def _drive(self, releasing: Sequence[Callable[[], None]]) -> None:
+        """Run the arm; the first of `releasing` ends when all load has been released."""
+        chores = [gevent.spawn(chore) for chore in (*releasing, self._flush, self._report)]
         for chore in chores:
             chore.link_exception(lambda dead: self._fail(f"{type(dead.exception).__name__}: {dead.exception}"))
         try:
@@ -145,7 +126,7 @@ class Worker:
             while (left_s := self._left_s()) > 0 and not stop.is_set() and not failure.ready():
                 gevent.wait([stop, failure], timeout=left_s, count=1)
             if left_s <= 0:
-                # Arrivals due in the very last moment belong to the arm even when their pacer is a little late.
+                # Arrivals due in the very last moment belong to the arm even when they are released a little late.
                 gevent.wait([chores[0], failure], count=1)
         finally:
             gevent.killall(chores)
@@ -183,15 +164,11 @@ class Worker:
             p95_ms=p95_ms and round(p95_ms, 3),
             cpu_percent=round(self._cpu.read_percent(), 1),
             lag_p99_ms=round(lag_p99_ms, 3),
-            users_free=self._users_free,
+            users_free=self._population.free if self._population is not None else 0,
             dropped=recorder.dropped,
             late=recorder.late,
         )
         self._link.say("progress", **asdict(progress))
-
-    @property
-    def _users_free(self) -> int:
-        return sum(pool.free for pool in self._pools.values())
 
     def _fail(self, message: str) -> None:
         if not self._failure.ready():
@@ -206,7 +183,11 @@ class Worker:
             raise LoadError(
                 f"{self._recorder.arrivals} arrivals were released, but {self._recorder.first_rows} recorded"
             )
-        self._link.say("done", rows=self._recorder.rows, arrivals=self._recorder.arrivals)
+        recorder = self._recorder
+        notes = [*self._session.notes]
+        if recorder.idle:
+            notes.append(f"{recorder.idle} arrivals ran a task that made no request; they are not in the record")
+        self._link.say("done", rows=recorder.rows, arrivals=recorder.arrivals, notes=notes)
 
 
 def main() -> NoReturn:

@@ -119,7 +119,7 @@ class _Member:
         self._process: subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
         self._events: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self._done: dict[str, int] | None = None
+        self._done: dict[str, Any] | None = None
         self._last_words = ""
         self._ended = threading.Event()
 
@@ -181,6 +181,7 @@ class _Member:
             exit_code=process.returncode if process is not None else None,
             health=tuple(self.health),
             last_words=self._last_words,
+            notes=tuple(self._done["notes"]) if self._done else (),
         )
 
     def kill(self) -> None:

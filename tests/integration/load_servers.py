@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from harness.load.arrivals import arrivals_of
 from harness.load.spec import WorkerSpec
 from harness.load.validity import WorkerResult
 from harness.load.workers import LoadWorkers
@@ -99,6 +100,11 @@ class Server:
             self._script(Wire(sock), self)
 
 
+def respond(status: int) -> bytes:
+    """A response without a body."""
+    return b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n" % status
+
+
 def good(wire: Wire, server: Server) -> None:
     """Answer everything with 200."""
     while True:
@@ -134,6 +140,11 @@ def read_rows(path: Path) -> Rows:
     data = np.frombuffer(spool.data, dtype=np.dtype(ROW_DTYPE))
     names = np.array(spool.names or ("",), dtype=object)
     return Rows(data, names[data["endpoint"]], np.array(ERROR_WORDS, dtype=object)[data["error"]])
+
+
+def planned_ns(load: Load) -> list[int]:
+    """The intended instants of all arrivals."""
+    return [int(instant_s * 1e9) for instant_s in arrivals_of(load)]
 
 
 def steady(rate: float, duration_s: float, quiet_s: float = 0.0) -> tuple[Segment, ...]:

@@ -12,11 +12,24 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from load_servers import OK, Server, Wire, drive, good, make_load, make_specs, read_rows, steady, worker_env
+from load_servers import (
+    OK,
+    Server,
+    Wire,
+    drive,
+    good,
+    make_load,
+    make_specs,
+    planned_ns,
+    read_rows,
+    respond,
+    steady,
+    worker_env,
+)
 
 from harness.clock import sleep_until
 from harness.errors import LoadError
-from harness.load.arrivals import arrivals_of, draw_indices
+from harness.load.arrivals import draw_indices
 from harness.load.validity import validity_reasons
 from harness.load.workers import LoadWorkers
 from harness.plan import Retry, Segment
@@ -30,14 +43,6 @@ ONE_TASK = """
         def catalog(self):
             self.client.get("/catalog", name="catalog")
 """
-
-
-def respond(status: int) -> bytes:
-    return b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n" % status
-
-
-def planned_ns(load) -> list[int]:
-    return [int(instant_s * 1e9) for instant_s in arrivals_of(load)]
 
 
 def test_each_arrival_is_one_request_whatever_the_server_does(tmp_path):
@@ -269,7 +274,7 @@ def test_end_of_standard_input_ends_the_worker_and_an_interrupt_does_not(tmp_pat
         done = [json.loads(line) for line in heard][-1]
         assert process.wait(5) == 0
     rows = read_rows(tmp_path / "worker-0.rows")
-    assert done == {"event": "done", "rows": len(rows.data), "arrivals": rows.arrivals}
+    assert done == {"event": "done", "rows": len(rows.data), "arrivals": rows.arrivals, "notes": []}
     assert 10 < rows.arrivals < 3_000
 
 
@@ -390,11 +395,6 @@ def test_listeners_of_the_request_event_hear_every_attempt_with_its_outcome(tmp_
             r"shop_users.py:2: ModuleNotFoundError: No module named 'no_such_module'",
         ),
         ("from locust import HttpUser\n", r"there is no user class"),
-        (
-            "from locust import HttpUser, TaskSet, task\n\nclass Tree(TaskSet):\n    @task\n    def leaf(self): ...\n\n"
-            "class Shopper(HttpUser):\n    tasks = [Tree]\n",
-            r"shop_users.py:3: Shopper has the task set Tree, which is not supported yet",
-        ),
         ("from locust import HttpUser\nclass Shopper(HttpUser): ...\n", r"Shopper has no task"),
         (
             "from locust import task\nfrom harness.load.user import OpenHttpUser\nclass Shopper(OpenHttpUser):\n"
@@ -407,7 +407,7 @@ def test_listeners_of_the_request_event_hear_every_attempt_with_its_outcome(tmp_
             r"none of the 20 virtual users is a Seldom",
         ),
     ],
-    ids=["syntax", "import", "no user", "task set", "no task", "on_start", "pool too small"],
+    ids=["syntax", "import", "no user", "no task", "on_start", "pool too small"],
 )
 def test_mistakes_in_a_locustfile_are_told_with_their_place(tmp_path, locustfile, message):
     load = make_load(tmp_path, locustfile, steady(1, 1))
@@ -431,32 +431,6 @@ def test_a_missing_module_leaves_no_traceback(tmp_path):
     assert ended.returncode == 2
     assert json.loads(ended.stdout)["event"] == "error"
     assert b"Traceback" not in ended.stderr
-
-
-@pytest.mark.parametrize(
-    ("body", "message"),
-    [
-        ('self.client.get("/a"); self.client.get("/b")', r"the task twice made a second request \(/b\)"),
-        ("pass", r"the task twice made no request"),
-    ],
-    ids=["two", "none"],
-)
-def test_a_task_that_is_not_one_request_ends_the_load(tmp_path, body, message):
-    locustfile = f"""
-        from locust import task
-        from harness.load.user import OpenHttpUser
-
-        class Shopper(OpenHttpUser):
-            @task
-            def twice(self):
-                {body}
-    """
-    load = make_load(tmp_path, locustfile, steady(20, 5))
-    with Server(good) as server:
-        results, _ = drive(tmp_path, load, server.host)
-    assert results[0].exit_code == 2
-    with pytest.raises(AssertionError, match=message):
-        raise AssertionError(results[0].last_words)
 
 
 def test_locusts_own_users_are_driven_by_the_same_pacer(tmp_path):

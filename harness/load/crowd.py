@@ -1,0 +1,81 @@
+"""The closed model: as many users as the plan says, instant by instant, each in its own loop with its own waits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import chain, repeat
+from typing import Any
+
+import gevent
+from locust.user import User
+
+from harness.clock import NS
+from harness.load.session import Session
+from harness.plan import Segment
+
+
+def changes(segments: Sequence[Segment]) -> Iterator[tuple[float, int]]:
+    """The (instant in s, number of users from then on) of every change of the rounded number, ascending."""
+    users = -1
+    for segment in segments:
+        for at_s, wanted in chain(((segment.start_s, round(segment.rate_start)),), _steps(segment)):
+            if wanted != users:
+                users = wanted
+                yield at_s, users
+
+
+def share(users: int, worker: int, workers: int) -> int:
+    """The part of `users` that is `worker`'s, of `workers` that count from 0."""
+    return (users + workers - 1 - worker) // workers
+
+
+def order(user_classes: Sequence[type[User]]) -> Iterator[type[User]]:
+    """The classes of the first, second, ... user: fixed numbers of users first, then in proportion to the weights."""
+    for kind in user_classes:
+        yield from repeat(kind, kind.fixed_count)
+    weights = {kind: float(kind.weight) for kind in user_classes if not kind.fixed_count}
+    counts = dict.fromkeys(weights, 0)
+    while weights:
+        kind = min(weights, key=lambda kind: (counts[kind] + 1) / weights[kind])
+        counts[kind] += 1
+        yield kind
+
+
+class Crowd:
+    """Adds and removes a worker's users; those who are removed finish their task first.
+
+    A user who ends by itself (`StopUser`, or an error in `on_start`) is not replaced, as in Locust.
+    """
+
+    def __init__(self, runner: Any, user_classes: Sequence[type[User]]) -> None:
+        self._runner = runner
+        self._kinds = order(user_classes)
+        self._removed: list[type[User]] = []
+        self._users: list[User] = []
+
+    def run(self, session: Session, plan: Iterator[tuple[float, int]]) -> None:
+        """Follow `plan` (see `changes`)."""
+        for at_s, users in plan:
+            left_s = at_s - session.now_ns() / NS
+            if left_s > 0:
+                gevent.sleep(left_s)
+            self._resize(users)
+
+    def _resize(self, users: int) -> None:
+        while len(self._users) < users:
+            kind = self._removed.pop() if self._removed else next(self._kinds, None)
+            if kind is None:
+                return  # fixed numbers of users only, and all of them are there
+            self._users += self._runner.spawn_users({kind.__name__: 1})
+        while len(self._users) > users:
+            user = self._users.pop()
+            self._removed.append(type(user))
+            gevent.spawn(user.stop)
+
+
+def _steps(segment: Segment) -> Iterator[tuple[float, int]]:
+    first, last = round(segment.rate_start), round(segment.rate_end)
+    step = 1 if last > first else -1
+    slope = (segment.rate_end - segment.rate_start) / (segment.end_s - segment.start_s)
+    for users in range(first + step, last + step, step) if last != first else ():
+        yield segment.start_s + (users - step / 2 - segment.rate_start) / slope, users

@@ -1,0 +1,59 @@
+"""What Locust's request event says about an attempt, in the record's words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.client import IncompleteRead, RemoteDisconnected
+
+from geventhttpclient.response import HTTPConnectionClosed
+from locust.exception import CatchResponseError
+from requests.exceptions import Timeout
+from urllib3.exceptions import NewConnectionError
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an attempt ended; an `Answer`."""
+
+    end_ns: int
+    status: int
+    error: str
+    nbytes: int
+
+
+def error_word(status: int, exception: BaseException | None) -> str:
+    """The record's error word for a response's status (0 without one) and the exception that was reported with it."""
+    if exception is None:
+        return ""
+    if status >= 400:
+        return "http_5xx" if status >= 500 else "http_4xx"
+    causes = list(_causes(exception))
+    if any(isinstance(cause, CatchResponseError) for cause in causes):
+        return "check"
+    if any(isinstance(cause, AttemptTimeout | Timeout | TimeoutError) for cause in causes):
+        return "timeout"
+    if any(isinstance(cause, ConnectionRefusedError | NewConnectionError) for cause in causes):
+        return "connect"
+    resets = ConnectionError | RemoteDisconnected | HTTPConnectionClosed | IncompleteRead
+    if any(isinstance(cause, resets) for cause in causes):
+        return "reset"
+    return "check" if status else "protocol"
+
+
+class AttemptTimeout(Timeout):
+    """An attempt took longer than the scenario's client timeout: what Locust's clients get to see then."""
+
+
+def _causes(exception: BaseException) -> Iterator[BaseException]:
+    """The exception, and every other one it was made from, by cause, context or argument."""
+    pending, seen = [exception], set[int]()
+    while pending:
+        current = pending.pop()
+        if id(current) in seen:
+            continue
+        seen.add(id(current))
+        yield current
+        nested = (current.__cause__, current.__context__, getattr(current, "reason", None), *current.args)
+        kept = (*nested, getattr(current, "original", None))
+        pending.extend(item for item in kept if isinstance(item, BaseException))

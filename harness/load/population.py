@@ -1,0 +1,148 @@
+"""The virtual users of a load worker: a pool that serves planned arrivals, or a crowd in which each goes its way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final
+
+import gevent
+from locust.user import User
+
+from harness.clock import NS, now_ns
+from harness.errors import LoadError
+from harness.load.crowd import Crowd, changes, share
+from harness.load.locustfile import Locustfile
+from harness.load.pacer import Pacer, Pool, schedule
+from harness.load.session import Session
+from harness.load.spec import WorkerSpec
+from harness.load.stock import StockUsers
+from harness.load.taskloop import TaskLoop
+from harness.load.turn import Turn
+from harness.load.user import OpenHttpUser
+
+_START_TIMEOUT_S: Final = 60.0
+_REPLACE_AFTER_S: Final = 0.05
+_REPLACE_FAILED_AFTER_S: Final = 1.0
+
+
+class OpenPopulation:
+    """The pool of users of the open model: all of them start before the arm does, then wait for arrivals.
+
+    A user who ends meanwhile (a task set may say so) makes room for a new one.
+    """
+
+    def __init__(self, spec: WorkerSpec, session: Session, locustfile: Locustfile, turn_of: Callable[[User], Turn]):
+        self._spec = spec
+        self._session = session
+        self._locustfile = locustfile
+        self._pools = {kind.__name__: Pool(session, turn_of) for kind in locustfile.user_classes}
+        looping = {kind: self._pools[kind.__name__] for kind in locustfile.looping}
+        if looping:
+            TaskLoop(session.recorder, turn_of, looping).install()
+        for kind in locustfile.user_classes:
+            if kind not in looping:
+                kind.tasks = [self._pools[kind.__name__].serve]
+
+    @property
+    def free(self) -> int:
+        """How many users wait for an arrival."""
+        return sum(pool.free for pool in self._pools.values())
+
+    def gather(self, runner: Any, go_on: Callable[[], bool]) -> int:
+        """Start all users and wait until they are ready; returns their number.
+
+        `go_on` is asked now and then. Raises `LoadError` when some of them cannot start.
+        """
+        wanted = self._spec.users
+        events, failures = runner.environment.events, list[str]()
+
+        def on_error(user_instance: Any, exception: BaseException, **_: Any) -> None:
+            failures.append(f"{type(user_instance).__name__}.on_start raised {type(exception).__name__}: {exception}")
+
+        events.user_error.add_listener(on_error)
+        runner.start(wanted, spawn_rate=wanted)
+        deadline_ns = now_ns() + int(_START_TIMEOUT_S * NS)
+        while self.free < wanted and go_on():
+            if failures:
+                raise LoadError(failures[0])
+            if runner.spawning_greenlet.ready() and runner.user_count < wanted:
+                raise LoadError(
+                    f"only {runner.user_count} of {wanted} virtual users started; on_start ended the others"
+                )
+            if now_ns() > deadline_ns:
+                raise LoadError(f"only {self.free} of {wanted} virtual users started in {_START_TIMEOUT_S:.0f} s")
+            gevent.sleep(0.01)
+        events.user_error.remove_listener(on_error)
+        idle = [name for name, pool in self._pools.items() if not pool.free]
+        if idle and go_on():
+            raise LoadError(f"none of the {wanted} virtual users is a {idle[0]}", remedy="raise `load.pool`")
+        self._replace_those_who_end(runner, [greenlet.args[0] for greenlet in runner.user_greenlets])
+        return self.free
+
+    def chores(self) -> Sequence[Callable[[], None]]:
+        """What has to run while the arm does; the first ends when all load has been released."""
+        spec = self._spec
+        plan = schedule(spec.load, self._locustfile.weights, spec.worker, spec.workers)
+        pacer = Pacer(self._session, plan, self._locustfile.tasks, self._pools)
+        return (pacer.run, pacer.sweep)
+
+    def _replace_those_who_end(self, runner: Any, users: Sequence[User]) -> None:
+        for user in users:
+            user.greenlet.link(partial(self._replace, runner, type(user)))
+
+    def _replace(self, runner: Any, kind: type[User], ended: gevent.Greenlet) -> None:
+        def spawn() -> None:
+            if not self._session.recorder.closed:
+                self._replace_those_who_end(runner, runner.spawn_users({kind.__name__: 1}))
+
+        gevent.spawn_later(_REPLACE_AFTER_S if ended.successful() else _REPLACE_FAILED_AFTER_S, spawn)
+
+
+class ClosedPopulation:
+    """The users of the closed model, who come and go as the plan says, and send what their own loops want."""
+
+    free = 0
+
+    def __init__(self, spec: WorkerSpec, session: Session, locustfile: Locustfile, turn_of: Callable[[User], Turn]):
+        self._spec = spec
+        self._session = session
+        self._user_classes = locustfile.user_classes
+        self._crowd: Crowd | None = None
+        TaskLoop(session.recorder, turn_of, None).install()
+
+    def gather(self, runner: Any, go_on: Callable[[], bool]) -> int:
+        """Start the test, but no user yet; returns how many there will be at most."""
+        runner.start(0, spawn_rate=1)
+        while not runner.spawning_greenlet.ready() and go_on():
+            gevent.sleep(0.01)
+        self._crowd = Crowd(runner, self._user_classes)
+        return self._spec.users
+
+    def chores(self) -> Sequence[Callable[[], None]]:
+        """What has to run while the arm does; the first ends when the number of users does not change any more."""
+        crowd, spec, session = self._crowd, self._spec, self._session
+        if crowd is None:
+            raise RuntimeError("users must be gathered before they are driven")
+        plan = ((at_s, share(users, spec.worker, spec.workers)) for at_s, users in changes(spec.load.segments))
+        return (lambda: crowd.run(session, plan),)
+
+
+Population = OpenPopulation | ClosedPopulation
+
+
+def turns(session: Session, user_classes: Sequence[type[User]], request_event: Any) -> Callable[[User], Turn]:
+    """How to find the turn of a user."""
+    if all(issubclass(kind, OpenHttpUser) for kind in user_classes):
+        return _own_turn
+    stock = StockUsers(session, request_event)
+
+    def turn_of(user: User) -> Turn:
+        return user.client if isinstance(user, OpenHttpUser) else stock.turn(user)
+
+    return turn_of
+
+
+def _own_turn(user: User) -> Turn:
+    turn: Turn = user.client  # type: ignore[attr-defined]  # an OpenHttpUser, whose client this is
+    return turn

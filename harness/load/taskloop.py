@@ -1,0 +1,163 @@
+"""Locust's own loop of a user's tasks, for users with task sets, or in the closed model.
+
+Which task comes next, and all that happens between two of them (`on_start` and `on_stop` of a task set, `interrupt`),
+stays Locust's business. In the open model only the waiting is replaced: right before a task executes, its user takes
+the next arrival of its class; wait times don't apply, except to a `wait()` that a task calls itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import gevent
+from locust.exception import InterruptTaskSet, RescheduleTaskImmediately, StopTest, StopUser
+from locust.user import User
+from locust.user.task import LOCUST_STATE_STOPPING, DefaultTaskSet, TaskSet
+
+from harness.errors import LoadError
+from harness.load.pacer import Pool
+from harness.load.recorder import Arrival, Recorder, Task
+from harness.load.turn import END_OF_TASK, Turn, end_load, perform, turn_session
+
+Execute = Callable[[], object]
+
+
+class TaskLoop:
+    """Hooks into the loop of the user classes in `pools` (open model), or of all users when `pools` is None (closed).
+
+    `turn_of` gives a user's turn.
+    """
+
+    def __init__(
+        self, recorder: Recorder, turn_of: Callable[[User], Turn], pools: Mapping[type[User], Pool] | None
+    ) -> None:
+        self._recorder = recorder
+        self._turn_of = turn_of
+        self._pools = pools
+        self._members: WeakKeyDictionary[User, _Member] = WeakKeyDictionary()
+        self._tasks: dict[Any, Task] = {}
+
+    def install(self) -> None:
+        """Replace the methods of Locust's task sets by which they execute a task and, in the open model, wait.
+
+        Locust has no event for either; these two run for every kind of task set.
+        """
+        for task_set in (TaskSet, DefaultTaskSet):
+            task_set.execute_task = self._executing(task_set.execute_task)  # type: ignore[method-assign]  # see above
+        if self._pools is not None:
+            TaskSet.wait = self._waiting(TaskSet.wait)  # type: ignore[method-assign]  # see above
+
+    def _executing(self, execute: Callable[[Any, Any], object]) -> Callable[[Any, Any], None]:
+        def execute_task(task_set: Any, task: Any) -> None:
+            user = task_set.user
+            paced = self._pools is None or type(user) in self._pools
+            if not paced or isinstance(task, type) or (member := self._member(user)).busy:
+                execute(task_set, task)
+                return
+            member.busy = True
+            try:
+                if member.pool is None:
+                    _watched(user, member.turn, lambda: execute(task_set, task))
+                else:
+                    self._paced(user, member, task, lambda: execute(task_set, task))
+            finally:
+                member.busy = False
+                member.active = True
+
+        return execute_task
+
+    def _waiting(self, wait: Callable[[Any], None]) -> Callable[[Any], None]:
+        def wait_or_not(task_set: Any) -> None:
+            member = self._members.get(task_set.user)
+            if member is None or member.busy or not member.active:
+                # A task waits by itself; or a loop that executes nothing, which must not run hot.
+                wait(task_set)
+                return
+            member.active = False
+            if task_set.user._state == LOCUST_STATE_STOPPING:
+                raise StopUser()
+
+        return wait_or_not
+
+    def _member(self, user: User) -> _Member:
+        member = self._members.get(user)
+        if member is None:
+            pool = self._pools[type(user)] if self._pools is not None else None
+            self._members[user] = member = _Member(self._turn_of(user), pool)
+        return member
+
+    def _paced(self, user: User, member: _Member, task: Any, execute: Execute) -> None:
+        """Take an arrival and execute a task for it; raises only what Locust's loop goes by."""
+        pool = member.pool
+        assert pool is not None
+        arrival, member.held = member.held or pool.take(), None
+        drawn, raised = arrival.task, None
+        arrival.task = self._task(user, task)
+
+        def run(_user: User) -> None:
+            nonlocal raised
+            try:
+                execute()
+            except Exception as error:
+                raised = error
+                raise
+
+        requested = perform(user, member.turn, arrival, run)
+        drawn.endpoint = arrival.task.endpoint
+        arrival.task = drawn
+        if not requested:
+            self._return(arrival, member, raised)
+        if isinstance(raised, (*END_OF_TASK, StopTest)):
+            raise raised
+
+    def _return(self, arrival: Arrival, member: _Member, raised: Exception | None) -> None:
+        """What becomes of an arrival whose task made no request."""
+        if isinstance(raised, StopUser) and member.pool is not None:
+            member.pool.offer(arrival)
+        elif isinstance(raised, InterruptTaskSet | RescheduleTaskImmediately):
+            # Locust goes on to another task without a wait: that one is for the same arrival.
+            member.held = arrival
+            gevent.sleep(0)
+        else:
+            self._recorder.made_no_request(arrival)
+
+    def _task(self, user: User, task: Any) -> Task:
+        function = getattr(task, "__func__", task)
+        found = self._tasks.get(function)
+        if found is None:
+            title = getattr(task, "__name__", repr(task))
+            self._tasks[function] = found = Task(type(user).__name__, title, lambda _user: None)
+        return found
+
+
+class _Member:
+    """A user in its loop: `busy` with a task, `active` when it has executed one since it last waited."""
+
+    __slots__ = ("active", "busy", "held", "pool", "turn")
+
+    def __init__(self, turn: Turn, pool: Pool | None) -> None:
+        self.turn = turn
+        self.pool = pool
+        self.held: Arrival | None = None
+        self.busy = False
+        self.active = False
+
+
+def _watched(user: User, turn: Turn, execute: Execute) -> None:
+    """Execute a task of the closed model."""
+    failure = None
+    turn.begin(None)
+    try:
+        execute()
+    except END_OF_TASK:
+        raise
+    except (LoadError, StopTest) as error:
+        end_load(turn_session(user), error)
+        raise
+    except Exception as error:
+        failure = error
+        raise
+    finally:
+        turn.finish(failure)

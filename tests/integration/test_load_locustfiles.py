@@ -1,0 +1,218 @@
+"""Locustfiles as people write them, unchanged, in both models: every request is a row, and Locust's rules hold."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from itertools import groupby, pairwise
+
+import numpy as np
+from load_servers import OK, Server, Wire, drive, good, make_load, planned_ns, respond, steady
+
+from harness.plan import Retry
+
+
+def run(tmp_path, locustfile, *, script=good, segments=None, **options):
+    """The rows, the worker's result and the server after a run against `script`."""
+    load = make_load(tmp_path, locustfile, segments or steady(80, 1.0, quiet_s=0.4), **options)
+    with Server(script) as server:
+        results, [rows] = drive(tmp_path, load, server.host)
+    assert results[0].last_words == ""
+    assert results[0].exit_code == 0
+    assert len(set(rows.data["local"])) == len(rows.data) == results[0].rows
+    assert results[0].arrivals == rows.arrivals
+    return rows, results[0], server, load
+
+
+def test_task_sets_of_all_kinds_take_one_arrival_for_each_task(tmp_path):
+    told = tmp_path / "told.txt"
+    locustfile = f"""
+        from locust import FastHttpUser, HttpUser, MarkovTaskSet, SequentialTaskSet, TaskSet, between, task, transition
+        from harness.load.user import OpenHttpUser
+
+        TOLD = open({str(told)!r}, "a", buffering=1)
+
+        class Checkout(SequentialTaskSet):
+            wait_time = between(50, 60)
+            def on_start(self):
+                print("enter checkout", file=TOLD)
+            def on_stop(self):
+                print("leave checkout", file=TOLD)
+            @task
+            def cart(self):
+                self.client.get("/cart", name="cart")
+            @task
+            def pay(self):
+                self.client.post("/pay", name="pay", json={{"sku": 1}})
+            @task
+            def done(self):
+                self.interrupt()
+
+        class Browser(HttpUser):
+            wait_time = between(50, 60)
+            tasks = {{Checkout: 1}}
+            @task(3)
+            class Look(TaskSet):
+                @task(4)
+                def page(self):
+                    self.client.get("/page", name="page")
+                @task
+                class Deeper(TaskSet):
+                    @task
+                    def photo(self):
+                        self.client.get("/photo", name="photo")
+                        self.interrupt(reschedule=False)
+                @task(2)
+                def up(self):
+                    self.interrupt()
+            @task
+            def front(self):
+                self.client.get("/", name="front")
+
+        class Walker(MarkovTaskSet):
+            @transition("b")
+            def a(self):
+                self.client.get("/a", name="a")
+            @transition("a")
+            def b(self):
+                self.client.get("/b", name="b")
+
+        class Walking(FastHttpUser):
+            tasks = [Walker]
+
+        class Steps(SequentialTaskSet):
+            @task
+            def one(self):
+                self.client.get("/one", name="one")
+            @task
+            def two(self):
+                self.client.get("/two", name="two")
+
+        class Own(OpenHttpUser):
+            tasks = [Steps]
+    """
+    rows, result, server, load = run(tmp_path, locustfile, segments=steady(150, 1.5, quiet_s=0.3), users=12)
+    assert set(rows.errors) == {""}
+    assert sorted(rows.data["intended_ns"]) == planned_ns(load)
+    assert sum(server.requests.values()) == len(rows.data) == 225
+    assert set(rows.endpoints) == {"cart", "pay", "page", "photo", "front", "a", "b", "one", "two"}
+    assert set(server.requests) == {"/cart", "/pay", "/page", "/photo", "/", "/a", "/b", "/one", "/two"}
+    seen = Counter(rows.endpoints)
+    for first, second in (("cart", "pay"), ("a", "b"), ("one", "two")):
+        assert 0 <= seen[first] - seen[second] <= 4  # by what each of four users of a class is in the middle of
+    shares = [sum(seen[name] for name in names) for names in (("a", "b"), ("one", "two"))]
+    assert all(50 < share < 100 for share in shares)
+    assert np.median(rows.data["start_ns"] - rows.data["intended_ns"]) < 50_000_000
+    story = told.read_text().split("\n")
+    assert story.count("enter checkout") >= story.count("leave checkout") > 0
+    assert result.health[-1].users_free == 12
+
+
+def test_the_first_request_of_a_task_is_the_arrival_and_further_ones_are_their_own(tmp_path):
+    body = """
+            @task
+            def journey(self):
+                self.client.get("/first", name="first")
+                time.sleep(0.05)
+                self.client.get("/second", name="second")
+                self.client.get("/third", name="third")
+                if next(calls) % 2:
+                    raise ValueError("the third was wrong")
+            @task
+            def nothing(self):
+                pass
+            @task
+            def early(self):
+                raise KeyError("before any request")
+    """
+    locustfile = f"""
+        import itertools, time
+        from locust import FastHttpUser, HttpUser, constant, task
+        from harness.load.user import OpenHttpUser
+
+        calls = itertools.count()
+
+        class Stock(HttpUser):
+            {body}
+        class Fast(FastHttpUser):
+            {body}
+        class Own(OpenHttpUser):
+            {body}
+    """
+    rows, result, server, load = run(tmp_path, locustfile, segments=steady(90, 1.0, quiet_s=0.5), users=30)
+    planned = planned_ns(load)
+    firsts, seconds, thirds = (rows.of(name) for name in ("first", "second", "third"))
+    early = rows.of("early")
+    journeys = len(firsts.data)
+    assert journeys == len(seconds.data) == len(thirds.data)
+    assert len(rows.data) == 3 * journeys + len(early.data)
+    idle = len(planned) - journeys - len(early.data)
+    assert idle > 0
+    assert result.notes == (f"{idle} arrivals ran a task that made no request; they are not in the record",)
+    assert set(firsts.data["intended_ns"]) <= set(planned)
+    assert set(early.data["intended_ns"]) <= set(planned)
+    assert not set(seconds.data["intended_ns"]) & set(planned)
+    # A further request is due when the task wants it: half a tenth of a second after the answer to the first.
+    assert (seconds.data["intended_ns"] - seconds.data["start_ns"] <= 0).all()
+    assert (seconds.data["start_ns"] - seconds.data["intended_ns"] < 20_000_000).mean() > 0.9
+    assert (np.sort(seconds.data["intended_ns"]) - np.sort(firsts.data["end_ns"]) >= 50_000_000).all()
+    assert set(early.errors) == {"check"}
+    assert set(firsts.errors) == set(seconds.errors) == {""}
+    assert Counter(thirds.errors) == {"": (journeys + 1) // 2, "check": journeys // 2}
+    assert sum(server.requests.values()) == 3 * journeys
+
+
+def test_only_the_request_that_failed_is_repeated(tmp_path):
+    heard = tmp_path / "heard.jsonl"
+    body = """
+            @task
+            def journey(self):
+                self.client.get("/fine", name="fine")
+                with self.client.get("/flaky", name="flaky", catch_response=True) as response:
+                    if response.status_code != 200:
+                        response.failure("not even the last attempt")
+                self.client.get("/fine", name="last")
+    """
+    locustfile = f"""
+        import json
+        from locust import FastHttpUser, HttpUser, events, task
+
+        OUT = open({str(heard)!r}, "a", buffering=1)
+
+        @events.request.add_listener
+        def hear(name, response, exception, **_):
+            print(json.dumps([name, response.status_code, bool(exception)]), file=OUT)
+
+        class Stock(HttpUser):
+            {body}
+        class Fast(FastHttpUser):
+            {body}
+    """
+    calls = iter(range(10**6))
+
+    def script(wire: Wire, server: Server) -> None:
+        while True:
+            _, path, _ = server.request(wire)
+            wire.send(respond(503) if path == "/flaky" and next(calls) % 4 != 3 else OK)
+
+    retries = {"flaky": Retry("immediate", 2), "last": Retry("immediate", 3)}
+    rows, _, server, _ = run(
+        tmp_path, locustfile, script=script, segments=steady(40, 1.0, quiet_s=0.4), retries=retries
+    )
+    flaky = rows.of("flaky")
+    assert len(rows.of("fine").data) == len(rows.of("last").data) == flaky.arrivals == 40
+    assert server.requests == {"/fine": 80, "/flaky": len(flaky.data)}
+    assert flaky.arrivals < len(flaky.data) <= 3 * flaky.arrivals
+    chains = [
+        list(chain)
+        for _, chain in groupby(
+            sorted(flaky.data, key=lambda row: (row["first_local"], row["attempt"])), key=lambda row: row["first_local"]
+        )
+    ]
+    for chain in chains:
+        assert [row["attempt"] for row in chain] == list(range(len(chain)))
+        assert [row["status"] for row in chain[:-1]] == [503] * (len(chain) - 1)
+        assert all(before["end_ns"] <= after["start_ns"] for before, after in pairwise(chain))
+    reports = [json.loads(line) for line in heard.read_text().splitlines()]
+    assert Counter(report[0] for report in reports) == {"fine": 40, "last": 40, "flaky": len(flaky.data)}
+    assert sum(failed for name, _, failed in reports if name == "flaky") == (flaky.data["status"] == 503).sum()
