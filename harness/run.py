@@ -165,6 +165,7 @@ def _info(plan: Plan, target: Target, run_id: str) -> dict[str, Any]:
             "dependencies": _lists(target.dependencies),
             "component_dependencies": _lists(target.component_dependencies),
             "shared_resources": _lists(target.shared_resources),
+            "retries": {edge: int(plan.scenario["settings"][name]) for edge, name in target.retries.items()},
         },
         "created_utc": datetime.now(UTC).isoformat(timespec="milliseconds"),
     }

@@ -1,19 +1,19 @@
-"""Whether retries multiplied the load (criterion C2): attempts per arrival, fault over baseline."""
+"""Whether retries multiplied the load (criterion C2): attempts that reach a tier per arrival, fault over baseline."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from harness.analysis.cells import ALL, Pair
+from harness.analysis.counters import growth
 from harness.analysis.damage import stretches
 from harness.analysis.effects import attempts_effect
+from harness.analysis.paths import most_attempts
 from harness.analysis.seconds import Seconds
-from harness.analysis.verdict import Evidence, Interval
+from harness.analysis.tiers import tier_of
+from harness.analysis.verdict import Evidence, Factor, Interval
 from harness.stats.noise import NO_NOISE
 
 if TYPE_CHECKING:
@@ -21,97 +21,115 @@ if TYPE_CHECKING:
 
 LIMIT = 1.1
 _OVERWHELMING = 1.5
+_FEWEST = 10
 _WORDS = {"fault": "while the fault was on", "after": "after it was gone"}
 
 
-@dataclass(frozen=True, slots=True)
-class _Growth:
-    """How many times more attempts per arrival there were, and what was counted."""
+def measure_factors(
+    record: Record, arms: tuple[str, str], pairs: Mapping[str, Pair], seconds: Seconds
+) -> tuple[tuple[Factor, bool], ...]:
+    """The growth of attempts per arrival, of the clients by endpoint and of each tier that counts its callers.
 
-    what: str
-    endpoint: str
-    times: float
-    low: float
-    high: float
-    known: bool
-
-
-def judge_amplification(record: Record, arms: tuple[str, str], pairs: Mapping[str, Pair], seconds: Seconds) -> Evidence:
-    """The largest growth of attempts per arrival, of the clients by endpoint and of each tier that counts its callers.
-
-    Tier counters (`attempts_total:<caller>`) are taken as Poisson counts. The looks share 5 % (Bonferroni).
+    With each, whether how much it wanders by itself is known. Tier counters (`attempts_total:<caller>`) are taken as
+    Poisson counts. The looks share 5 % (Bonferroni).
     """
     spans = {name: bins for name, bins in stretches(seconds).items() if name in _WORDS}
     level = 1 - 0.05 / max(1, len(spans) * (len(pairs) - 1))
-    grown = [*_clients(pairs, spans, level), *_tiers(record, arms, pairs[ALL], spans, seconds, level)]
-    if not grown:
+    return (*_clients(record, pairs, spans, level), *_tiers(record, arms, pairs[ALL], spans, seconds, level))
+
+
+def judge_amplification(measured: Sequence[tuple[Factor, bool]]) -> Evidence:
+    """C2: the largest growth is more than a tenth beyond doubt."""
+    if not measured:
         return Evidence("C2", None, "Attempts per arrival can't be compared: too few arrivals.")
-    worst = max(grown, key=lambda growth: (growth.low, growth.times, growth.what))
-    met: bool | None = worst.low > LIMIT
-    if met and not worst.known and worst.times < _OVERWHELMING:
+    worst, known = max(measured, key=lambda one: (one[0].interval.low or 0.0, one[0].times, one[0].endpoint))
+    low = worst.interval.low or 0.0
+    met: bool | None = low > LIMIT
+    if met and not known and worst.times < _OVERWHELMING:
         met = None
+    who = f"Clients of {worst.endpoint}" if worst.endpoint else f"{worst.caller} to {worst.tier}"
+    most = f"; retries allow up to {worst.ceiling:.0f}" if worst.ceiling is not None and worst.ceiling > 1 else ""
     text = (
-        f"{worst.what}: {worst.times:.2f} times the attempts per arrival of the baseline arm "
-        f"(at least {worst.low:.2f}){_ceiling(record.info.scenario)}."
+        f"{who}, {_WORDS[worst.phase]}: {worst.times:.2f} times the attempts per arrival of the baseline arm "
+        f"(at least {low:.2f}){most}."
     )
-    return Evidence("C2", met, text, worst.endpoint, worst.times, Interval(worst.low, _finite(worst.high)))
+    return Evidence("C2", met, text, worst.endpoint, worst.times, worst.interval)
 
 
-def _clients(pairs: Mapping[str, Pair], spans: Mapping[str, slice], level: float) -> Iterator[_Growth]:
+def _clients(
+    record: Record, pairs: Mapping[str, Pair], spans: Mapping[str, slice], level: float
+) -> Iterator[tuple[Factor, bool]]:
     for pair in pairs.values():
         for name, bins in spans.items():
             effect = attempts_effect(pair, bins, level) if pair.endpoint != ALL else None
             if effect is not None and effect.relative is not None and effect.enough:
                 relative = effect.relative
-                yield _Growth(
-                    f"Clients of {pair.endpoint}, {_WORDS[name]}",
-                    pair.endpoint,
-                    relative.value + 1,
-                    relative.low + 1,
-                    relative.high + 1,
-                    effect.noise.known,
+                factor = Factor(
+                    caller="client",
+                    tier="",
+                    endpoint=pair.endpoint,
+                    phase=name,
+                    baseline=effect.baseline.value,
+                    fault=effect.fault.value,
+                    times=relative.value + 1,
+                    interval=Interval(relative.low + 1, _finite(relative.high + 1)),
+                    ceiling=_most_of_client(record.info.scenario, pair.endpoint),
                 )
+                yield factor, effect.noise.known
 
 
 def _tiers(
     record: Record, arms: tuple[str, str], together: Pair, spans: Mapping[str, slice], seconds: Seconds, level: float
-) -> Iterator[_Growth]:
+) -> Iterator[tuple[Factor, bool]]:
     critical = NO_NOISE.critical(level)
-    keys = {
-        (component, metric)
-        for arm, component, metric in record.telemetry.available()
-        if arm in arms and metric.startswith("attempts_total:")
-    }
-    for component, metric in sorted(keys):
+    counters: dict[tuple[str, str], set[tuple[str, str]]] = {}
+    for arm, component, metric in record.telemetry.available():
+        kind, _, caller = metric.partition(":")
+        if arm in arms and kind == "attempts_total" and caller:
+            counters.setdefault((tier_of(caller), tier_of(component)), set()).add((component, metric))
+    for (caller, tier), listed in sorted(counters.items()):
         for name, bins in spans.items():
             span_ns = int(seconds.edges_ns[bins.start]), int(seconds.edges_ns[bins.stop])
-            counts = [_increase(record, arm, component, metric, span_ns) for arm in arms]
+            counts = [growth(record.telemetry, arm, sorted(listed), span_ns) for arm in arms]
             arrivals = [int(cells.arrivals[bins].sum()) for cells in (together.baseline, together.fault)]
-            if min(counts) < 10 or min(arrivals) == 0:
+            if min(counts) < _FEWEST or min(arrivals) == 0:
                 continue
             times = counts[1] / arrivals[1] * arrivals[0] / counts[0]
             spread = math.exp(critical * math.sqrt(1 / counts[0] + 1 / counts[1]))
-            what = f"{metric.partition(':')[2]} to {component}, {_WORDS[name]}"
-            yield _Growth(what, "", times, times / spread, times * spread, times >= _OVERWHELMING)
+            factor = Factor(
+                caller=caller,
+                tier=tier,
+                endpoint="",
+                phase=name,
+                baseline=counts[0] / arrivals[0],
+                fault=counts[1] / arrivals[1],
+                times=times,
+                interval=Interval(times / spread, _finite(times * spread)),
+                ceiling=_most_of_tier(record, caller, tier),
+            )
+            yield factor, times >= _OVERWHELMING
 
 
-def _increase(record: Record, arm: str, component: str, metric: str, span_ns: tuple[int, int]) -> float:
-    """How much a counter grew in a span, read between its readings; 0 without readings or after a reset."""
-    t_ns, value = record.telemetry.series(arm, component, metric)
-    if len(t_ns) < 2 or np.any(np.diff(value) < 0):
-        return 0.0
-    start, end = np.interp(np.array(span_ns, dtype=np.float64), t_ns.astype(np.float64), value).tolist()
-    return float(end - start)
-
-
-def _ceiling(scenario: Mapping[str, Any]) -> str:
-    """What the clients' retry policy allows at most, where the scenario says."""
+def _most_of_client(scenario: Mapping[str, Any], endpoint: str) -> float | None:
+    """Attempts per arrival that the clients' policy allows; None where the scenario says nothing of the load."""
     load = scenario.get("load")
-    retries = load.get("retries") if isinstance(load, Mapping) else None
-    policies = retries.values() if isinstance(retries, Mapping) else ()
-    limits = [policy.get("limit") for policy in policies if isinstance(policy, Mapping)]
-    most = max((limit for limit in limits if isinstance(limit, int)), default=0)
-    return f"; the clients' policy allows up to {most + 1}" if most else ""
+    if not isinstance(load, Mapping):
+        return None
+    retries = load.get("retries")
+    policy = retries.get(endpoint) if isinstance(retries, Mapping) else None
+    limit = policy.get("limit", 0) if isinstance(policy, Mapping) else 0
+    return 1.0 + int(limit) if str(limit).isdigit() else None
+
+
+def _most_of_tier(record: Record, caller: str, tier: str) -> float | None:
+    """Attempts at a tier that one call of it can become: the product of 1 + retries on the way, clients first."""
+    target = record.info.target
+    inside = most_attempts(caller, tier, target.retries, target.component_dependencies)
+    using = [name for name, needs in target.dependencies.items() if tier in needs]
+    clients = [_most_of_client(record.info.scenario, name) for name in using]
+    if inside is None or not clients or None in clients:
+        return None
+    return inside * max(most for most in clients if most is not None)
 
 
 def _finite(value: float) -> float | None:

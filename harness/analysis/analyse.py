@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from harness.analysis import cascade as cascades
-from harness.analysis import tiers
 from harness.analysis.alone import judge_alone
-from harness.analysis.amplification import judge_amplification
 from harness.analysis.arrivals import Arrivals, client_timeout_ns, join_attempts
-from harness.analysis.cells import ALL, Pair, count_pairs
+from harness.analysis.case import Case
+from harness.analysis.cells import ALL, Pair
 from harness.analysis.comparisons import Material, compare, undecided
-from harness.analysis.damage import assess
+from harness.analysis.criteria import judge_cascade
 from harness.analysis.endpoints import summarise
-from harness.analysis.experiment import Experiment, Window, find_experiment
-from harness.analysis.hysteresis import judge_hysteresis, watch_queues
-from harness.analysis.onsets import find_onsets, order_evidence
+from harness.analysis.experiment import find_experiment
 from harness.analysis.outcome import decide, describe, invalidated
 from harness.analysis.paths import has_path
 from harness.analysis.recovery import UNKNOWN, Healing, measure_recovery
-from harness.analysis.saturation import judge_collapse
-from harness.analysis.seconds import Seconds, cut_return, cut_seconds, undisturbed
-from harness.analysis.verdict import Cascade, Comparison, Evidence, Hysteresis, Validity, Verdict
+from harness.analysis.seconds import cut_seconds
+from harness.analysis.verdict import Cascade, Comparison, Validity, Verdict
 from harness.expectations import Expectation, ExpectationError, parse
 
 if TYPE_CHECKING:
@@ -44,7 +40,7 @@ def analyse(record: Record) -> Verdict:
     window = case.experiment.window
     if window is not None and not case.experiment.problem:
         cascade = _guard(
-            lambda: _judge(record, case, window, healing),
+            lambda: judge_cascade(record, case, window, healing),
             lambda why: cascades.unknown(f"How far the damage went can't be told: {why}."),
         )
     expectations, comparisons = _hold(info.expect, case, cascade, healing)
@@ -70,31 +66,12 @@ def analyse(record: Record) -> Verdict:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Case:
-    """A record prepared for the checks: the arms' arrivals, counted per endpoint over common seconds."""
-
-    experiment: Experiment
-    timeout_ns: int | None
-    seconds: Seconds
-    baseline: Arrivals
-    fault: Arrivals
-    pairs: Mapping[str, Pair]
-    paths: Mapping[str, bool | None]
-
-    def count(self, baseline: Arrivals, fault: Arrivals) -> Mapping[str, Pair]:
-        """Those arrivals counted over the case's seconds."""
-        calm = undisturbed(self.seconds, self.experiment, "baseline", self.timeout_ns)
-        before = undisturbed(self.seconds, self.experiment, "fault", self.timeout_ns)
-        return count_pairs(baseline, fault, self.seconds, calm, before, self.timeout_ns)
-
-
-def _prepare(record: Record) -> _Case:
+def _prepare(record: Record) -> Case:
     info = record.info
     timeout_ns = client_timeout_ns(info.scenario, [record.arm(arm.name) for arm in info.arms])
     experiment = find_experiment(record, timeout_ns)
     baseline, fault = (_arrivals(record, name, timeout_ns) for name in (experiment.baseline, experiment.fault))
-    case = _Case(experiment, timeout_ns, cut_seconds(experiment), baseline, fault, {}, {})
+    case = Case(experiment, timeout_ns, cut_seconds(experiment), baseline, fault, {}, {})
     pairs = case.count(baseline, fault)
     faulted = experiment.window.components if experiment.window is not None else ()
     declared = info.target.dependencies, info.target.component_dependencies
@@ -110,7 +87,7 @@ def _arrivals(record: Record, arm: str | None, timeout_ns: int | None) -> Arriva
     return other.only(other.failed & ~other.failed)
 
 
-def _heal(case: _Case) -> Healing:
+def _heal(case: Case) -> Healing:
     unknown = Healing(UNKNOWN, 0, 0)
     window = case.experiment.window
     if window is None or not window.cleared or case.experiment.problem:
@@ -118,49 +95,7 @@ def _heal(case: _Case) -> Healing:
     return _guard(lambda: measure_recovery(case.pairs, case.seconds), lambda _: unknown)
 
 
-def _judge(record: Record, case: _Case, window: Window, healing: Healing) -> Cascade:
-    """The criteria and the class of a record with both arms and a confirmed fault."""
-    baseline, fault = str(case.experiment.baseline), str(case.experiment.fault)
-    damages = assess(case.pairs, case.seconds)
-    loads = tiers.read_loads(record.telemetry, fault)
-    onsets = find_onsets(case.pairs, damages, loads, case.seconds, window, case.timeout_ns)
-    after = case.seconds.after
-    after_s = case.seconds.length_s(after)
-    arrived = int(case.pairs[ALL].baseline.arrivals[after].sum())
-    drain_s = tiers.drain_s(
-        tiers.read_loads(record.telemetry, baseline),
-        (window.clear_ns, case.experiment.end_ns),
-        arrived / after_s if after_s else 0.0,
-        tiers.waiting(record.telemetry, fault, window.clear_ns),
-    )
-    persistence = cascades.measure_persistence(
-        case.experiment, window, case.pairs, case.seconds, damages, healing, drain_s
-    )
-    shed, hysteresis = _shed(record, case, persistence)
-    evidence = {
-        "C1": cascades.judge_spread(damages, case.paths),
-        "C2": judge_amplification(record, (baseline, fault), case.pairs, case.seconds),
-        "C3": cascades.judge_persistence(healing, persistence),
-        "C4": judge_collapse(case.pairs, case.seconds, loads, onsets),
-        "C5": order_evidence(onsets),
-        "C6": shed,
-    }
-    return cascades.classify(evidence, damages, persistence, case.paths, onsets, hysteresis)
-
-
-def _shed(record: Record, case: _Case, persistence: cascades.Persistence) -> tuple[Evidence, Hysteresis]:
-    """Whether shedding all load ended what was still down."""
-    shedding, seconds = case.experiment.shedding, cut_return(case.experiment)
-    if shedding is None or seconds is None:
-        return judge_hysteresis(bool(persistence.down), None, None, None)
-    arms = str(case.experiment.baseline), str(case.experiment.fault)
-    back = count_pairs(case.baseline, case.fault, seconds, (), (), case.timeout_ns)
-    returned = measure_recovery(back, seconds, case.pairs)
-    queues = watch_queues(record.telemetry, arms, shedding)
-    return judge_hysteresis(bool(persistence.down), shedding, queues, returned)
-
-
-def _unseen(record: Record, case: _Case) -> Cascade:
+def _unseen(record: Record, case: Case) -> Cascade:
     """The class where no fault was seen: that of the load alone when none was meant to be, else unknown."""
     planned = record.info.faults or record.info.scenario.get("faults")
     tried = any(event.kind.startswith("fault.") for event in record.events)
@@ -170,7 +105,7 @@ def _unseen(record: Record, case: _Case) -> Cascade:
 
 
 def _hold(
-    texts: tuple[str, ...], case: _Case, cascade: Cascade, healing: Healing
+    texts: tuple[str, ...], case: Case, cascade: Cascade, healing: Healing
 ) -> tuple[tuple[Expectation, ...], tuple[Comparison, ...]]:
     """Every expectation of the scenario held against the record; one that can't be read is inconclusive."""
     read = [_parse(text) for text in texts]

@@ -17,7 +17,7 @@ from harness.analysis.damage import Damage, single
 from harness.analysis.experiment import Experiment, Window
 from harness.analysis.recovery import SHORTEST_S, STRETCH_S, Healing
 from harness.analysis.seconds import Seconds
-from harness.analysis.verdict import Cascade, CascadeClass, Evidence, Hysteresis, Interval, Onset
+from harness.analysis.verdict import Cascade, CascadeClass, Evidence, Hysteresis, Interval
 from harness.clock import NS
 
 _WATCH_S = 20.0
@@ -51,28 +51,6 @@ class Persistence:
 def unknown(sentence: str) -> Cascade:
     """The class when nothing can be told."""
     return Cascade("unknown", sentence, (), ())
-
-
-def judge_spread(damages: Iterable[Damage], paths: Mapping[str, bool | None]) -> Evidence:
-    """C1: an endpoint without a declared path to what was broken was damaged, while the fault was on or after."""
-    seen = [damage for damage in single(damages, "fault", "after") if damage.met]
-    spread = [damage for damage in seen if paths.get(damage.endpoint) is False]
-    if spread:
-        worst = max(spread, key=lambda damage: (_excess(damage), damage.endpoint))
-        names = ", ".join(sorted({damage.endpoint for damage in spread}))
-        return _spread_evidence(worst, f"Damaged without a declared path to what was broken: {names}.")
-    apart = sorted(name for name, path in paths.items() if path is False)
-    unclear = sorted({damage.endpoint for damage in seen if paths.get(damage.endpoint) is None})
-    if unclear:
-        return Evidence("C1", None, f"Damaged, but the record declares no dependencies of: {', '.join(unclear)}.")
-    if not apart:
-        declared = any(path is not None for path in paths.values())
-        text = "Every endpoint depends on what was broken." if declared else "The record declares no dependencies."
-        return Evidence("C1", False if declared else None, text)
-    blind = [d.endpoint for d in single(damages, "fault") if d.endpoint in apart and d.met is None]
-    if blind:
-        return Evidence("C1", None, f"Too little was seen to judge: {', '.join(sorted(blind))}.")
-    return Evidence("C1", False, f"Undamaged, and without a declared path to what was broken: {', '.join(apart)}.")
 
 
 def judge_persistence(healing: Healing, persistence: Persistence | None) -> Evidence:
@@ -119,16 +97,12 @@ def classify(
     damages: Sequence[Damage],
     persistence: Persistence,
     paths: Mapping[str, bool | None],
-    onsets: tuple[Onset, ...],
     hysteresis: Hysteresis,
-) -> Cascade:
-    """The class from the criteria; `evidence` maps `C1`..`C6` to what was found, `paths` is that of `judge_spread`."""
-    listed = tuple(evidence[name] for name in sorted(evidence))
+) -> tuple[CascadeClass, str]:
+    """The class from the criteria and its sentence; `evidence` maps `C1`..`C6` to what was found."""
     klass = _klass(evidence, damages, persistence)
     sentence = _sentence(klass, evidence, damages, persistence, paths)
-    if klass != "metastable":
-        return Cascade(klass, sentence, listed, onsets)
-    return Cascade(klass, f"{sentence} {_ENDINGS[hysteresis]}", listed, onsets, hysteresis=hysteresis)
+    return klass, f"{sentence} {_ENDINGS[hysteresis]}" if klass == "metastable" else sentence
 
 
 def _klass(evidence: Mapping[str, Evidence], damages: Sequence[Damage], persistence: Persistence) -> CascadeClass:
@@ -176,20 +150,3 @@ def _sentence(
         )
         parts.append(f"Still down when the record ended {persistence.watched_s:.0f} s after the fault was gone, {why}.")
     return " ".join(parts)
-
-
-def _excess(damage: Damage) -> float:
-    return damage.failure.change.value if damage.failure is not None else 0.0
-
-
-def _spread_evidence(worst: Damage, text: str) -> Evidence:
-    effect = worst.failure if worst.errors else worst.p95
-    if effect is None:
-        return Evidence("C1", True, text, worst.endpoint)
-    if worst.errors:
-        change = effect.change.scaled(100)
-        detail = f" Errors of {worst.endpoint} up by {change.value:.1f} points (at least {change.low:.1f})."
-        return Evidence("C1", True, text + detail, worst.endpoint, change.value, Interval(change.low, change.high))
-    relative = effect.relative or effect.change
-    detail = f" p95 of {worst.endpoint} {effect.baseline.value:.0f} ms without and {effect.fault.value:.0f} ms with it."
-    return Evidence("C1", True, text + detail, worst.endpoint, relative.value, Interval(relative.low, relative.high))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 
-_REPLICA = re.compile(r"-\d+$")
+from harness.analysis.tiers import tier_of
+
 Map = Mapping[str, Sequence[str]]
 
 
@@ -31,9 +31,42 @@ def has_path(endpoint: str, faulted: Iterable[str], dependencies: Map, component
     return bool(reached & broken)
 
 
+def tier_has_path(tier: str, faulted: Iterable[str], dependencies: Map, component_dependencies: Map) -> bool | None:
+    """Whether `tier` is, or calls directly or through others, one of the `faulted` components; None when undeclared."""
+    broken = {_whole(component, dependencies, component_dependencies) for component in faulted if component}
+    called = {component for listed in component_dependencies.values() for component in listed}
+    if not broken or tier not in called | set(component_dependencies):
+        return None
+    reached, ahead = {tier}, [tier]
+    while ahead:
+        for component in component_dependencies.get(ahead.pop(), ()):
+            if component not in reached:
+                reached.add(component)
+                ahead.append(component)
+    return bool(reached & broken)
+
+
+def most_attempts(
+    caller: str, tier: str, retries: Mapping[str, int], component_dependencies: Map, seen: tuple[str, ...] = ()
+) -> float | None:
+    """What retries inside the target make of one call at most: the product of 1 + retries on the way to `tier`.
+
+    `retries` is by edge, `app->auth`; None when the record declares none. Of several ways the longest counts.
+    """
+    if not retries:
+        return None
+    before = [
+        most
+        for name, called in component_dependencies.items()
+        if caller in called and name not in seen
+        if (most := most_attempts(name, caller, retries, component_dependencies, (*seen, caller))) is not None
+    ]
+    return max(before, default=1.0) * (1 + retries.get(f"{caller}->{tier}", 0))
+
+
 def _whole(component: str, dependencies: Map, component_dependencies: Map) -> str:
     """`app` for its replica `app-1`, unless the map itself speaks of `app-1`."""
     known = {name for listed in dependencies.values() for name in listed} | set(component_dependencies)
     known |= {name for listed in component_dependencies.values() for name in listed}
-    stem = _REPLICA.sub("", component)
+    stem = tier_of(component)
     return component if component in known or stem not in known else stem

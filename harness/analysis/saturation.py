@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from harness.analysis.cells import ALL, Pair
 from harness.analysis.damage import stretches
@@ -16,7 +16,11 @@ _WORDS = {"fault": "While the fault was on", "after": "After the fault was gone"
 
 
 def judge_collapse(
-    pairs: Mapping[str, Pair], seconds: Seconds, loads: Mapping[str, Load], onsets: Iterable[Onset]
+    pairs: Mapping[str, Pair],
+    seconds: Seconds,
+    loads: Mapping[str, Load],
+    onsets: Iterable[Onset],
+    chain: Sequence[str],
 ) -> Evidence:
     """Goodput of all endpoints below half of the baseline arm's, with a tier at least 90 % busy in the same seconds.
 
@@ -44,7 +48,7 @@ def judge_collapse(
         met = None
     text = (
         f"{_WORDS[name]}, {effect.fault.value:.1f} right answers per second came within the deadline, "
-        f"{effect.baseline.value:.1f} in the baseline arm; {_busy_text(busy, loads)}.{_chain(onsets)}"
+        f"{effect.baseline.value:.1f} in the baseline arm; {_busy_text(busy, loads)}.{_chain(onsets, chain)}"
     )
     return Evidence("C4", met, text, "", relative.value, Interval(relative.low, relative.high))
 
@@ -55,9 +59,9 @@ def _busy_text(busy: list[str], loads: Mapping[str, Load]) -> str:
     return "no tier was 90 % busy" if loads else "how busy the tiers were is not in the record"
 
 
-def _chain(onsets: Iterable[Onset]) -> str:
-    """The saturation chain: what filled up and what failed, in order of time."""
-    chain = list(onsets)
-    if not any(onset.series.endswith(" full") for onset in chain):
+def _chain(onsets: Iterable[Onset], chain: Sequence[str]) -> str:
+    """The saturation chain in words: what filled up and what failed, in order of time."""
+    if not chain:
         return ""
-    return " Saturation chain: " + ", ".join(f"{onset.series} ({onset.t_s:.1f} s)" for onset in chain) + "."
+    times = {onset.series: onset.t_s for onset in onsets}
+    return " Saturation chain: " + ", ".join(f"{series} ({times[series]:.1f} s)" for series in chain) + "."

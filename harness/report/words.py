@@ -45,6 +45,7 @@ CRITERIA: dict[str, str] = {
     "C4": "Useful work collapses while the system is busy",
     "C5": "Order in which parts went down",
     "C6": "Only shedding all load ends it",
+    "share": "More failed than the fault could touch",
 }
 
 PHASES: dict[str, str] = {"fault": "while the fault was on", "after": "after the fault was gone"}

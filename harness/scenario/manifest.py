@@ -109,6 +109,9 @@ class Manifest(_Part):
         min_length=1, description="endpoint -> the components it has a declared path to"
     )
     component_dependencies: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    retries: dict[str, str] = Field(
+        default_factory=dict, description="edge -> the setting of type integer that says how often a call is made again"
+    )
     waits: tuple[str, ...] = Field(
         (), description="settings of type duration that say how long a request may wait for something inside the target"
     )
@@ -200,6 +203,10 @@ def _check_settings(target: Target, document: Document) -> None:
         for name, value in values.items():
             check_value(target, document, ("presets", preset, name), name, value)
     durations = [name for name, setting in target.settings.items() if setting.type == "duration"]
+    integers = [name for name, setting in target.settings.items() if setting.type == "integer"]
+    for edge, name in target.retries.items():
+        _check_known(document, ("retries", edge), [edge], target.edge_names, "edge")
+        _check_known(document, ("retries", edge), [name], integers, "setting of type integer")
     for index, name in enumerate(target.waits):
         _check_known(document, ("waits", index), [name], durations, "setting of type duration")
 
