@@ -116,7 +116,10 @@ class ArmRun:
         finally:
             with interrupt.held():
                 cleanup.close()
-        return validity_reasons(self._results, self._arm.kind)
+        reasons = validity_reasons(self._results, self._arm.kind)
+        if self._start is not None:
+            self._start = replace(self._start, invalid=tuple(reasons))
+        return reasons
 
     @property
     def start(self) -> ArmStart | None:

@@ -1,21 +1,24 @@
-"""Expectations held against the record: fail, pass or inconclusive by margin, never by p-value.
+"""Expectations held against one pair of arms: fail, pass or inconclusive by margin.
 
-Every interval is a two-sided 95 % one of its own: of m expectations about a system without effects, at most
-m x 2.5 % fail by chance. The run passes only when all hold, which needs no correction; corrected p-values come from
-repeated runs, so `p_adjusted` is None for a single one.
+Every interval is a two-sided 95 % one of its own. All expectations on numbers together are the run's primary question
+(`Composite`): an interval beyond its margin is a failure only when it is also beyond what the largest of so many looks
+would show by chance (`p_adjusted` at most 2.5 %), and an overwhelming effect always is. A run passes only when all
+hold, which needs no correction.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from harness.analysis.cells import ALL, Pair
 from harness.analysis.decision import decide
+from harness.analysis.family import ALPHA, METHOD, Look, adjust, look_at
+from harness.analysis.guard import guarded
 from harness.analysis.recovery import STRETCH_S, Healing
 from harness.analysis.seconds import Seconds
-from harness.analysis.verdict import Cascade, Comparison, Interval, Outcome
-from harness.expectations import Expectation
+from harness.analysis.verdict import Cascade, Comparison, Composite, Interval, Outcome
+from harness.expectations import Expectation, ExpectationError
 
 _NO_INTERVAL = Interval(None, None)
 
@@ -24,7 +27,8 @@ _NO_INTERVAL = Interval(None, None)
 class Material:
     """What expectations are held against. `successes` are the pairs of successful arrivals alone.
 
-    `problem`: why the arms cannot be compared, else "". `missing`: planned faults that were never confirmed active.
+    `problem`: why the arms cannot be compared, else "". `missing`: planned faults that were never confirmed active,
+    `faults`: those that were.
     """
 
     pairs: Mapping[str, Pair]
@@ -34,21 +38,64 @@ class Material:
     healing: Healing
     problem: str
     missing: tuple[str, ...]
+    faults: tuple[str, ...]
 
 
-def compare(text: str, expectation: Expectation, material: Material) -> Comparison:
-    """One expectation, in the words `text`, against the record."""
+def compare_all(
+    asked: Sequence[tuple[str, Expectation | ExpectationError]], material: Material, seed: int
+) -> tuple[tuple[Comparison, ...], Composite | None]:
+    """Every sentence of the scenario held against the pair, and all of those on numbers together.
+
+    A sentence that can't be read, or whose check breaks on odd data, is inconclusive. `seed` is for the resampling.
+    """
+    found: list[tuple[Comparison, Look | None]] = []
+    for text, expectation in asked:
+        if isinstance(expectation, ExpectationError):
+            found.append((undecided(text, None, str(expectation)), None))
+        else:
+            found.append(_guarded(text, expectation, material))
     if material.problem:
-        return undecided(text, expectation, material.problem)
+        return tuple(comparison for comparison, _ in found), None
+    looks = [(at, look) for at, (_, look) in enumerate(found) if look is not None]
+    adjusted = adjust([look for _, look in looks], seed)
+    comparisons = [comparison for comparison, _ in found]
+    for (at, look), p_adjusted in zip(looks, adjusted, strict=True):
+        comparisons[at] = _corrected(comparisons[at], look, p_adjusted, len(looks))
+    names = tuple(comparisons[at].expectation for at, _ in looks)
+    return tuple(comparisons), Composite(material.faults, names, min(adjusted, default=None), ALPHA, METHOD)
+
+
+def _guarded(text: str, expectation: Expectation, material: Material) -> tuple[Comparison, Look | None]:
+    return guarded(lambda: compare(text, expectation, material), lambda why: (undecided(text, expectation, why), None))
+
+
+def _corrected(comparison: Comparison, look: Look, p_adjusted: float, looks: int) -> Comparison:
+    """The comparison as one of several: what fails only because so much was looked at is undecided."""
+    comparison = replace(comparison, p_adjusted=float(f"{p_adjusted:.6g}"))
+    if comparison.outcome != "fail" or look.beyond_doubt or p_adjusted <= ALPHA:
+        return comparison
+    why = (
+        f"{comparison.why[:-1]}, but among {looks} expectations one looks so bad by chance more often than in "
+        f"{ALPHA:.1%} of runs (p {p_adjusted:.2g}); a longer fault or repeated runs would decide."
+    )
+    return replace(comparison, outcome="inconclusive", why=why)
+
+
+def compare(text: str, expectation: Expectation, material: Material) -> tuple[Comparison, Look | None]:
+    """One expectation, in the words `text`, against the pair; and as a look at a number, where it is one."""
+    look: Look | None = None
+    if material.problem:
+        return undecided(text, expectation, material.problem), None
     if expectation.form == "cascade":
         found = _compare_class(text, expectation, material)
     elif expectation.form == "recovery":
         found = _compare_recovery(text, expectation, material)
     else:
-        found = _compare_number(text, expectation, material)
+        found, look = _compare_number(text, expectation, material)
     if material.missing and found.outcome == "pass":
-        return undecided(text, expectation, f"planned but never confirmed active: {', '.join(material.missing)}")
-    return found
+        why = f"planned but never confirmed active: {', '.join(material.missing)}"
+        return undecided(text, expectation, why), None
+    return found, look
 
 
 def undecided(text: str, expectation: Expectation | None, why: str) -> Comparison:
@@ -103,14 +150,15 @@ def _compare_recovery(text: str, expectation: Expectation, material: Material) -
     return _worded(text, expectation, outcome, why, seconds=recovery.seconds, interval=interval)
 
 
-def _compare_number(text: str, expectation: Expectation, material: Material) -> Comparison:
+def _compare_number(text: str, expectation: Expectation, material: Material) -> tuple[Comparison, Look | None]:
     pairs = material.successes if expectation.successes_only else material.pairs
-    where = material.seconds.during
-    decision = decide(expectation, pairs.get(expectation.endpoint or ALL), where, material.seconds.length_s(where))
+    pair, where = pairs.get(expectation.endpoint or ALL), material.seconds.during
+    length_s = material.seconds.length_s(where)
+    decision = decide(expectation, pair, where, length_s)
     effect, shown = decision.effect, decision.shown
-    if effect is None or shown is None:
-        return undecided(text, expectation, decision.why)
-    return Comparison(
+    if pair is None or effect is None or shown is None:
+        return undecided(text, expectation, decision.why), None
+    comparison = Comparison(
         expectation=text,
         endpoint=expectation.endpoint,
         metric=expectation.metric,
@@ -127,6 +175,7 @@ def _compare_number(text: str, expectation: Expectation, material: Material) -> 
         n_baseline=effect.n_baseline,
         n_fault=effect.n_fault,
     )
+    return comparison, look_at(expectation, pair, where, length_s, decision)
 
 
 def _worded(

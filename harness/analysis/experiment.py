@@ -67,24 +67,36 @@ class Experiment:
     shedding: Shedding | None = None
 
 
-def find_experiment(record: Record, timeout_ns: int | None) -> Experiment:
-    """The first pair of arms of a record and when its fault was on."""
-    info = record.info
-    paired = info.pairs()
-    alone = {kind: [arm.name for arm in info.arms if arm.kind == kind] for kind in ("baseline", "fault")}
-    baseline, fault = paired[0] if paired else (next(iter(alone["baseline"]), None), next(iter(alone["fault"]), None))
+def find_experiments(record: Record, timeout_ns: int | None) -> tuple[Experiment, ...]:
+    """Every pair of arms of a record, in order, and when its fault was on; without a pair, the arm that there is."""
+    paired = record.info.pairs()
+    if paired:
+        return tuple(_experiment(record, baseline, fault, timeout_ns, belong=True) for baseline, fault in paired)
+    baseline, fault = (next(iter(record.arms_of(kind)), None) for kind in ("baseline", "fault"))
+    return (_experiment(record, baseline, fault, timeout_ns, belong=False),)
+
+
+def unpaired(record: Record) -> tuple[str, ...]:
+    """Arms that have no counterpart in the record, in order."""
+    paired = {name for pair in record.info.pairs() for name in pair}
+    return tuple(arm.name for arm in record.info.arms if arm.name not in paired)
+
+
+def _experiment(
+    record: Record, baseline: str | None, fault: str | None, timeout_ns: int | None, *, belong: bool
+) -> Experiment:
     names = [name for name in (baseline, fault) if name is not None]
     ends = [_arm_end_ns(record, name) for name in names]
     seen_ns = min(ends) if ends else 0
-    phases = tuple((phase.name, round(phase.start_s * NS), round(phase.end_s * NS)) for phase in info.phases)
-    shedding = _shedding(info.scenario, phases, seen_ns - (timeout_ns or 0))
+    phases = tuple((phase.name, round(phase.start_s * NS), round(phase.end_s * NS)) for phase in record.info.phases)
+    shedding = _shedding(record.info.scenario, phases, seen_ns - (timeout_ns or 0))
     end_ns = seen_ns if shedding is None else min(seen_ns, shedding.shed_ns)
     window = _window(record, fault, end_ns) if fault is not None else None
     warm_up_ns = max((end for name, _, end in phases if name in _WARM_UPS), default=0)
     if window is not None:
         warm_up_ns = min(warm_up_ns, window.active_ns)
     problem = ""
-    if baseline is None or fault is None or not paired:
+    if not belong:
         found = " and ".join(f"`{name}`" for name in names) or "none"
         problem = f"a baseline and a fault arm that belong together are needed, the record has {found}"
     elif window is None:

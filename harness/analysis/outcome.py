@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from harness.analysis.damage import ERROR_POINTS, P95_INCREASE, P95_ON_TOP_MS
 from harness.analysis.experiment import Experiment
-from harness.analysis.verdict import Cascade, Comparison, EndpointSummary, Outcome, Recovery, Validity
+from harness.analysis.verdict import Cascade, Comparison, EndpointSummary, Outcome, Recovery, Repeats, Validity
 from harness.exits import Exit, most_severe
 from harness.expectations import Expectation
 
@@ -64,6 +64,7 @@ def describe(
     recovery: Recovery,
     endpoints: Sequence[EndpointSummary],
     validity: Validity,
+    repeats: Repeats | None,
 ) -> str:
     """What broke, how far it spread, whether it healed, in plain words."""
     if outcome == "invalid":
@@ -76,6 +77,8 @@ def describe(
         return f"Nothing can be said about the fault: {experiment.problem}."
     broken = " and ".join(window.components) or " and ".join(filter(None, window.faults)) or "the fault"
     parts = [f"With {broken} disturbed for {window.seconds:.1f} s, {_what_broke(endpoints)}."]
+    if repeats is not None:
+        parts[:0] = [repeats.sentence] + (["In the worst of them:"] if repeats.used > 1 else [])
     openings = {
         "none": "",
         "contained": "The damage stayed where a dependency explains it.",

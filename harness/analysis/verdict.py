@@ -60,7 +60,8 @@ class Composite:
     """The primary test of a run: did anything that the scenario bounds go beyond its margin?
 
     `p` is that of all the `expectations` together (max-T, Westfall and Young), one-sided, to be held against `alpha`;
-    None when none of them gave a number. `faults` are those whose window was compared.
+    None when none of them gave a number. `faults` are those whose window was compared. `p_sign_flips`: the same from
+    exact sign flips over pairs of runs, which assume no distribution; None with fewer than five pairs.
     """
 
     faults: tuple[str, ...]
@@ -68,6 +69,7 @@ class Composite:
     p: float | None
     alpha: float
     method: str
+    p_sign_flips: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

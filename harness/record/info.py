@@ -26,7 +26,8 @@ class _Part(BaseModel):
 class ArmInfo(_Part):
     """An arm that was begun. `duration_s` is the planned one, or how far the arm got when the run was stopped in it.
 
-    `pair` numbers the baseline and fault arms that belong together; without it, the n-th of each kind do.
+    `pair` numbers the baseline and fault arms that belong together; without it, the n-th of each kind do. `invalid`:
+    why this arm says nothing about the system; the others may.
     """
 
     name: str = Field(min_length=1)
@@ -36,6 +37,7 @@ class ArmInfo(_Part):
     duration_s: float = Field(ge=0, allow_inf_nan=False)
     rows: int = Field(ge=0)
     pair: int | None = None
+    invalid: tuple[str, ...] = ()
 
 
 class PhaseInfo(_Part):

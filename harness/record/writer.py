@@ -31,7 +31,10 @@ _ROWS_PER_GROUP = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class ArmStart:
-    """An arm that was begun: when (UTC as ISO 8601, and CLOCK_MONOTONIC), and how long it lasts or lasted."""
+    """An arm that was begun: when (UTC as ISO 8601, and CLOCK_MONOTONIC), and how long it lasts or lasted.
+
+    `invalid`: why it says nothing about the system, if anything.
+    """
 
     name: str
     kind: Literal["baseline", "fault"]
@@ -39,6 +42,7 @@ class ArmStart:
     start_utc: str
     start_monotonic_ns: int
     duration_s: float
+    invalid: tuple[str, ...] = ()
 
 
 class RecordWriter:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 Counts = NDArray[np.integer]
 
@@ -50,9 +50,15 @@ class Noise:
     def critical(self, level: float = 0.95) -> float:
         """The two-sided critical value: Student's t, or the normal law when too few events give a variance."""
         upper = 0.5 + level / 2
-        if self.events < _FEW_EVENTS or self.freedom == 0:
-            return float(stats.norm.ppf(upper))
-        return float(stats.t.ppf(upper, self.freedom))
+        return float(special.stdtrit(self.freedom, upper) if self._widens else special.ndtri(upper))
+
+    def tail(self, critical: float) -> float:
+        """The one-sided p-value of a critical value; `critical(1 - 2 * tail(c))` is c."""
+        return float(special.stdtr(self.freedom, -critical) if self._widens else special.ndtr(-critical))
+
+    @property
+    def _widens(self) -> bool:
+        return self.events >= _FEW_EVENTS and self.freedom > 0
 
 
 NO_NOISE = Noise(1.0, 0, 0.0, 0, 0)

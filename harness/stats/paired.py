@@ -26,30 +26,44 @@ _SAMPLED_FLIPS = 1 << _MOST_EXACT
 
 @dataclass(frozen=True, slots=True)
 class Mean:
-    """The mean difference of `pairs` pairs, the standard deviation between them, and its standard error.
+    """The mean difference of `pairs` pairs and the standard deviation between them.
 
-    `error_below`, `error_above`: the standard error towards lower and higher values, never below what each run's own
-    interval says: when counts are few, pairs agree by chance.
+    `own_below`, `own_above`: the standard error of the mean towards lower and higher values by each run's own interval.
+    When counts are few, pairs agree by chance, so no claim is surer than these allow.
     """
 
     value: float
     deviation: float
-    error_below: float
-    error_above: float
+    own_below: float
+    own_above: float
     pairs: int
 
+    @property
+    def error(self) -> float:
+        """The standard error of the mean by how the pairs differ."""
+        return self.deviation / math.sqrt(self.pairs)
+
     def interval(self, level: float) -> Estimate:
-        """The two-sided interval with Student's t on `pairs - 1` degrees of freedom."""
-        critical = float(special.stdtrit(self.pairs - 1, 0.5 + level / 2))
-        return Estimate(self.value, self.value - critical * self.error_below, self.value + critical * self.error_above)
+        """Two-sided: Student's t on `pairs - 1` degrees of freedom, no narrower than the runs' own (normal) errors."""
+        upper = 0.5 + level / 2
+        between = float(special.stdtrit(self.pairs - 1, upper)) * self.error
+        below, above = (max(between, float(special.ndtri(upper)) * own) for own in (self.own_below, self.own_above))
+        return Estimate(self.value, self.value - below, self.value + above)
 
     def p_above(self, bound: float) -> float:
         """One-sided p-value of `the true difference is at most the bound`: small when it is larger."""
-        return _one_sided(self.value - bound, self.error_below, self.pairs)
+        return self._p(self.value - bound, self.own_below)
 
     def p_below(self, bound: float) -> float:
         """One-sided p-value of `the true difference is at least the bound`: small when it is smaller."""
-        return _one_sided(bound - self.value, self.error_above, self.pairs)
+        return self._p(bound - self.value, self.own_above)
+
+    def _p(self, distance: float, own: float) -> float:
+        if distance == 0:
+            return 0.5
+        by_pairs = float(special.stdtr(self.pairs - 1, -distance / self.error)) if self.error else float(distance < 0)
+        by_runs = float(special.ndtr(-distance / own)) if own else float(distance < 0)
+        return max(by_pairs, by_runs) if distance > 0 else min(by_pairs, by_runs)
 
 
 def mean_of(differences: Sequence[float], own: Sequence[tuple[float, float]] = ()) -> Mean:
@@ -62,18 +76,8 @@ def mean_of(differences: Sequence[float], own: Sequence[tuple[float, float]] = (
         raise ValueError(f"expected at least two pairs, got {count}")
     value = math.fsum(differences) / count
     deviation = math.sqrt(math.fsum((one - value) ** 2 for one in differences) / (count - 1))
-    between = deviation / math.sqrt(count)
-    below, above = (
-        max(between, math.sqrt(math.fsum(errors[side] ** 2 for errors in own)) / count) if own else between
-        for side in (0, 1)
-    )
+    below, above = (math.sqrt(math.fsum(errors[side] ** 2 for errors in own)) / count for side in (0, 1))
     return Mean(value, deviation, below, above, count)
-
-
-def _one_sided(distance: float, error: float, pairs: int) -> float:
-    if error == 0:
-        return 0.0 if distance > 0 else 1.0
-    return float(special.stdtr(pairs - 1, -distance / error))
 
 
 def sign_flips(excesses: Floats) -> list[float]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from record_builder import build_record, seal, write_record
 
-from harness.analysis import analyse as analysis
+from harness.analysis import comparisons
 from harness.analysis.analyse import analyse
 from harness.analysis.verdict import write
 from harness.exits import Exit
@@ -279,7 +279,7 @@ def test_a_check_that_breaks_is_inconclusive_with_the_reason(judge, monkeypatch)
     def broken(*_):
         raise ZeroDivisionError("no such luck")
 
-    monkeypatch.setattr(analysis, "compare", broken)
+    monkeypatch.setattr(comparisons, "compare", broken)
     verdict = judge()
     assert verdict.outcome == "inconclusive"
     assert "no such luck" in verdict.comparisons[0].why

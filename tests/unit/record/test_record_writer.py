@@ -108,6 +108,7 @@ def test_the_files_have_the_documented_types_and_digests(folder, tmp_path):
             "start_utc": "2026-01-01T00:00:00+00:00",
             "start_monotonic_ns": 123,
             "duration_s": 10.0,
+            "invalid": [],
             "rows": 1,
         }
     ]

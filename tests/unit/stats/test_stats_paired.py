@@ -23,10 +23,11 @@ def test_the_paired_t_agrees_with_scipy():
 
 def test_pairs_that_agree_by_chance_are_not_surer_than_their_own_intervals():
     found = mean_of([0.0, 0.0, 0.0], own=[(0.0, 0.4), (0.0, 0.4), (0.0, 0.4)])
-    assert found.error_below == 0
-    assert found.error_above == pytest.approx(0.4 / math.sqrt(3))
-    assert found.interval(0.9).high > 0.5
+    assert found.interval(0.9).low == 0
+    assert found.interval(0.9).high == pytest.approx(1.6449 * 0.4 / math.sqrt(3), rel=1e-4)
+    assert found.p_below(0.1) > 0.05 > found.p_below(1.0) > 0
     assert mean_of([0.0, 0.0, 0.0]).interval(0.9).high == 0
+    assert mean_of([0.0, 0.0, 0.0]).p_below(0.1) == 0
 
 
 def test_sign_flips_agree_with_scipys_permutation_test():
