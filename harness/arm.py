@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -20,17 +19,17 @@ from harness.faults.timeline import FaultTimeline
 from harness.ledger import Ledger
 from harness.load.spec import Progress, WorkerSpec
 from harness.load.validity import WorkerResult, validity_reasons
-from harness.load.workers import LoadWorkers
+from harness.load.workers import Crew, LoadWorkers
 from harness.paths import RunFolder
 from harness.plan import Arm, Plan
-from harness.processes import Command, Processes
+from harness.processes import Processes
+from harness.record.info import WorkerClockInfo
 from harness.record.writer import ArmStart, RecordWriter
 from harness.stack.local import LocalStack
 from harness.telemetry import sources
 from harness.telemetry.scraper import Scraper
 from harness.telemetry.sources import Source
 
-LEAD_NS = NS // 4
 TICK_NS = NS // 10
 RATE_WINDOW_S = 2.0
 READY_TIMEOUT_S = 60.0
@@ -57,13 +56,13 @@ class ArmRun:
         writer: RecordWriter,
         folder: RunFolder,
         display: Display,
+        crew: Crew | None = None,
     ) -> None:
         self._plan = plan
         self._arm = arm
         self._stack = stack
         self._writer = writer
         self._display = display
-        self._processes = processes
         specs = [
             WorkerSpec(
                 arm=arm.name,
@@ -75,8 +74,7 @@ class ArmRun:
             )
             for number in range(plan.load.workers)
         ]
-        self._logs = folder.logs
-        self._workers = LoadWorkers(specs, spawn=self._spawn)
+        self._workers = LoadWorkers(specs, spawn=processes.spawn_with_pipes(folder.logs), crew=crew)
         self._timeline = FaultTimeline(
             plan.faults if arm.kind == "fault" else (),
             arm=arm.name,
@@ -128,15 +126,18 @@ class ArmRun:
 
     @property
     def collected(self) -> bool:
-        """Whether all its rows are in the record."""
-        return self._collected or self._start is None
+        """Whether all the rows that its workers have counted are in the record."""
+        complete = all(result.rows == result.spool_rows for result in self._results)
+        return self._start is None or (self._collected and complete)
 
     def _begin(self) -> None:
-        self._t0_ns = now_ns() + LEAD_NS
-        start_utc = (datetime.now(UTC) + timedelta(seconds=seconds(LEAD_NS))).isoformat(timespec="milliseconds")
+        lead_ns = self._workers.lead_ns
+        self._t0_ns = now_ns() + lead_ns
+        start_utc = (datetime.now(UTC) + timedelta(seconds=seconds(lead_ns))).isoformat(timespec="milliseconds")
         self._start = ArmStart(
             self._arm.name, self._arm.kind, self._arm.pair, start_utc, self._t0_ns, self._plan.arm_duration_s
         )
+        self._writer.begin(self._start)
         self._workers.go(self._t0_ns)
         self._scraper.start(self._t0_ns)
         self._timeline.start(self._t0_ns)
@@ -214,6 +215,8 @@ class ArmRun:
             self._workers.stop()
             self._start = replace(self._start, duration_s=max(elapsed_s, 0.001))
         self._results = self._workers.wait(END_TIMEOUT_S)
+        clocks = tuple(WorkerClockInfo.of(result.name, result.clock) for result in self._results if result.clock)
+        self._start = replace(self._start, worker_clocks=clocks)
         for result in self._results:
             for health in result.health:
                 for metric in ("cpu_percent", "lag_p99_ms", "users_free"):
@@ -223,12 +226,6 @@ class ArmRun:
                 self._display.say(f"{self._arm.name}: {result.name}: {note}")
         self._writer.add_samples(self._arm.name, [result.spool for result in self._results])
         self._collected = True
-
-    def _spawn(
-        self, name: str, argv: Sequence[str], *, stdin: int, stdout: int, env: Mapping[str, str] | None
-    ) -> subprocess.Popen[bytes]:
-        command = Command(name, tuple(argv), log=str(self._logs / f"{name}.log"), environment=env or {})
-        return self._processes.spawn(command, stdin=stdin, stdout=stdout)
 
     def _event(self, kind: str, *, t_ns: int, **fields: Any) -> None:
         self._writer.event(kind, arm=self._arm.name, t_ns=t_ns, **fields)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from harness import __version__
 from harness.exits import Exit, most_severe
@@ -52,15 +53,35 @@ def _scenario_options(function: Any) -> Any:
 @_scenario_options
 @OUT
 @click.option("--quiet", is_flag=True, help="No progress.")
+@click.option(
+    "--remote-workers",
+    type=click.IntRange(1, 64),
+    metavar="N",
+    help="Wait for N load hosts (`harness worker`) and send all load from there.",
+)
+@click.option("--bind", metavar="HOST[:PORT]", help="With --remote-workers: where load hosts find this one.")
 @AS_JSON
-def run(files: Sequence[str], out: Path, quiet: bool, as_json: bool, **choices: Any) -> int:
+def run(
+    files: Sequence[str],
+    out: Path,
+    quiet: bool,
+    remote_workers: int | None,
+    bind: str | None,
+    as_json: bool,
+    **choices: Any,
+) -> int:
     """Run experiments: baseline and fault arms, a record, a verdict, a report."""
     from harness import experiment
 
+    load_hosts = experiment.load_hosts(remote_workers, bind)
+    if remote_workers is not None:
+        if click.get_current_context().get_parameter_source("workers") is not ParameterSource.DEFAULT:
+            raise click.UsageError("--workers are on this host, --remote-workers on others: choose one of them")
+        choices["workers"] = remote_workers
     plans = [experiment.plan(find_scenario(file), **choices) for file in files]
     codes = []
     for planned in plans:
-        done = experiment.run(planned, results=out, quiet=quiet)
+        done = experiment.run(planned, results=out, quiet=quiet, load_hosts=load_hosts)
         codes.append(done.exit_code)
         click.echo(json.dumps(done.to_json()) if as_json else done.text(), nl=as_json)
         if done.exit_code in (Exit.INTERRUPTED, Exit.NOT_REVERTED):
@@ -152,6 +173,45 @@ def rollback(out: Path, as_json: bool) -> None:
         click.echo(f"{run_id}: " + ("; ".join(actions) or "nothing was left"))
     if not done:
         click.echo(f"nothing to take back in {out}")
+
+
+@cli.command()
+@click.option("--master", required=True, metavar="HOST:PORT", help="The --bind address of the run.")
+@click.option(
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(min=1),
+    default=300,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to look for the run.",
+)
+@click.option(
+    "--spool",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Empty folder for rows until the conductor has them (default: a temporary one).",
+)
+def worker(master: str, wait_s: float, spool: Path | None) -> None:
+    """Send load from this host: take part in a run that was started with --remote-workers."""
+    from harness.load.remote.fleet import Bind, become_worker
+
+    become_worker(Bind.parse(master), wait_s, spool)
+
+
+@cli.command()
+@RECORD
+@AS_JSON
+def salvage(folder: Path, as_json: bool) -> None:
+    """Make a record of what a killed run left: the rows of its load workers up to then."""
+    from harness import experiment
+
+    rows, judged = experiment.salvage(RunFolder(folder))
+    if as_json:
+        click.echo(json.dumps({"rows": rows, **judged.to_json()}))
+        return
+    click.echo("salvaged " + ", ".join(f"{count} rows of {arm}" for arm, count in rows.items()))
+    click.echo(judged.text(), nl=False)
 
 
 @cli.command()

@@ -14,9 +14,11 @@ from harness.errors import HarnessError, RecordError
 from harness.exits import Exit, most_severe
 from harness.faults.catalogue import catalogue
 from harness.faults.restore import leftovers
+from harness.load.remote.fleet import Bind
 from harness.paths import RunFolder
 from harness.plan import Plan
 from harness.record.reader import read
+from harness.record.salvage import salvage as rebuild
 from harness.report.terminal import render_text
 from harness.report.write import write_all
 from harness.run import conduct
@@ -74,12 +76,27 @@ def plan(
     return Planned(replace(resolved, load=replace(resolved.load, workers=workers)), target)
 
 
-def run(planned: Planned, *, results: Path, quiet: bool = False) -> Judged:
-    """Carry out the plan, judge the record, write the reports."""
+def load_hosts(count: int | None, bind: str | None) -> Bind | None:
+    """Where `count` load hosts find this one, None when there are none. Raises `HarnessError` for half of the two."""
+    if count is not None and bind is not None:
+        return Bind.parse(bind)
+    if count is None and bind is None:
+        return None
+    raise HarnessError(
+        "load hosts take two options: how many there are, and the address of this host at which they find it",
+        remedy="harness run FILE --remote-workers N --bind HOST[:PORT]",
+    )
+
+
+def run(planned: Planned, *, results: Path, quiet: bool = False, load_hosts: Bind | None = None) -> Judged:
+    """Carry out the plan, judge the record, write the reports.
+
+    With `load_hosts`, an address of this host, all load workers are on other hosts (`harness worker`).
+    """
     with Display(quiet=quiet) as display:
         for run_id in leftovers(results):
             display.say(f"note: {run_id} was killed and left something behind: `harness rollback --out {results}`")
-        outcome = conduct(planned.plan, planned.target, results=results, display=display)
+        outcome = conduct(planned.plan, planned.target, results=results, display=display, load_hosts=load_hosts)
         display.say("analysing the record")
         try:
             judged = judge(outcome.folder, integrity=True, reports=True)
@@ -87,6 +104,15 @@ def run(planned: Planned, *, results: Path, quiet: bool = False) -> Judged:
             judged = Judged(outcome.folder, None, error.exit_code, (str(error),))
     code = most_severe(judged.exit_code, *outcome.codes) if outcome.codes or judged.verdict else Exit.INVALID
     return replace(judged, exit_code=code, messages=(*outcome.messages, *judged.messages))
+
+
+def salvage(folder: RunFolder) -> tuple[dict[str, int], Judged]:
+    """Rebuild the record of a run that could not finish it; its rows per arm, and the verdict: invalid, always.
+
+    Raises RecordError when there is nothing to salvage.
+    """
+    rows = rebuild(folder)
+    return rows, judge(folder, integrity=True, reports=True)
 
 
 def judge(folder: RunFolder, *, integrity: bool, reports: bool) -> Judged:

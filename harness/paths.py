@@ -85,3 +85,7 @@ class RunFolder:
     def spool(self) -> Path:
         """Raw rows of the load workers until they are in `samples`."""
         return self.root / "spool"
+
+    def arm_start(self, arm: str) -> Path:
+        """When and how an arm was begun, while its rows are in the spool."""
+        return self.spool / f"{arm}.json"

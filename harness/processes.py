@@ -14,7 +14,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -84,6 +84,17 @@ class Processes:
         with self._lock:
             self._running[command.name] = (process, mark)
         return process
+
+    def spawn_with_pipes(self, logs: Path) -> Callable[..., subprocess.Popen[bytes]]:
+        """A way to start load workers and their like (see `harness.load.workers.Spawn`), with logs in `logs`."""
+
+        def start(
+            name: str, argv: Sequence[str], *, stdin: int, stdout: int, env: Mapping[str, str] | None
+        ) -> subprocess.Popen[bytes]:
+            command = Command(name, tuple(argv), log=str(logs / f"{name}.log"), environment=env or {})
+            return self.spawn(command, stdin=stdin, stdout=stdout)
+
+        return start
 
     def alive(self, name: str) -> bool:
         """Whether the process of that name runs."""

@@ -26,13 +26,14 @@ from harness.errors import HarnessError
 from harness.exits import Exit
 from harness.faults.guard import Guard
 from harness.ledger import Ledger, mark_of
+from harness.load.remote.fleet import Bind, Fleet
 from harness.paths import RunFolder
 from harness.plan import Plan
 from harness.processes import Processes
 from harness.record import facts
 from harness.record.writer import RecordWriter
 from harness.scenario.manifest import Target
-from harness.stack.local import LocalStack
+from harness.stack.local import LOOPBACK, LocalStack
 
 OPEN_FILES = 65536
 
@@ -48,8 +49,10 @@ class Outcome:
     arms: list[ArmRun] = field(default_factory=list)
 
 
-def conduct(plan: Plan, target: Target, *, results: Path, display: Display) -> Outcome:
+def conduct(plan: Plan, target: Target, *, results: Path, display: Display, load_hosts: Bind | None = None) -> Outcome:
     """Run every arm of the plan and leave a record in `results/<run-id>/`.
+
+    With `load_hosts` all load workers are on other hosts, which find this one at that address.
 
     Raises HarnessError only when the results folder can't be written; anything later is told in the outcome.
     """
@@ -58,7 +61,7 @@ def conduct(plan: Plan, target: Target, *, results: Path, display: Display) -> O
     ledger = Ledger(folder.ledger)
     with ExitStack() as cleanup:
         try:
-            _conduct(plan, target, outcome, ledger, cleanup, display)
+            _conduct(plan, target, outcome, ledger, cleanup, display, load_hosts)
         except interrupt.Interrupted as interruption:
             display.say(f"{interruption}: taking everything back")
             outcome.codes.append(Exit.INTERRUPTED)
@@ -77,19 +80,41 @@ def conduct(plan: Plan, target: Target, *, results: Path, display: Display) -> O
 
 
 def _conduct(
-    plan: Plan, target: Target, outcome: Outcome, ledger: Ledger, cleanup: ExitStack, display: Display
+    plan: Plan,
+    target: Target,
+    outcome: Outcome,
+    ledger: Ledger,
+    cleanup: ExitStack,
+    display: Display,
+    load_hosts: Bind | None,
 ) -> None:
     _allow_open_files()
     run_id = outcome.folder.root.name
     ledger.run(run_id, mark_of(os.getpid(), "conductor", signal.SIGTERM))
-    guard = Guard(ledger, outcome.folder.logs / "guard.log")
+    logs = outcome.folder.logs
+    guard = Guard(ledger, logs / "guard.log")
     cleanup.callback(guard.dismiss)
     processes = Processes(run_id, ledger)
     writer = RecordWriter(outcome.folder, _info(plan, target, run_id))
     cleanup.callback(_close, writer, outcome)
-    stack = LocalStack(target, plan.settings, processes=processes, ledger=ledger, folder=outcome.folder, seed=plan.seed)
+    stack = LocalStack(
+        target,
+        plan.settings,
+        processes=processes,
+        ledger=ledger,
+        folder=outcome.folder,
+        seed=plan.seed,
+        client_host=load_hosts.host if load_hosts else LOOPBACK,
+    )
     cleanup.callback(_take_down, stack, ledger)
+    fleet = None
+    if load_hosts is not None:
+        fleet = Fleet(load_hosts, plan.load, spawn=processes.spawn_with_pipes(logs), logs=logs)
+        cleanup.callback(fleet.dismiss)
     cleanup.callback(interrupt.shield)
+    if fleet is not None:
+        fleet.start()
+        fleet.gather(display.say)
     display.say(f"run {run_id}: {plan.name} ({plan.variant}), seed {plan.seed}; booting the stack")
     stack.up()
     for arm in plan.arms:
@@ -102,6 +127,7 @@ def _conduct(
             writer=writer,
             folder=outcome.folder,
             display=display,
+            crew=fleet,
         )
         outcome.arms.append(arm_run)
         outcome.reasons += [f"{arm.name}: {reason}" for reason in arm_run.run()]

@@ -10,6 +10,7 @@ from typing import Final
 from harness.clock import NS
 from harness.load.spec import LATE_MS, Progress
 from harness.plan import ArmKind
+from harness.record.clocks import ClockSummary
 
 MAX_CPU_PERCENT: Final = 85.0
 """A worker that is busier than this for `MAX_CPU_FOR_S` measures itself."""
@@ -38,7 +39,8 @@ class WorkerResult:
     """What a load worker left behind.
 
     `rows` and `arrivals` are by its own count, None when it was lost before it could tell; `spool_rows` is what its
-    file holds. `health` are its progress reports in order, `notes` what users should know, in sentences.
+    file holds. `health` are its progress reports in order, `notes` what users should know, in sentences. `clock` is
+    that of a worker on another host.
     """
 
     name: str
@@ -50,6 +52,7 @@ class WorkerResult:
     health: tuple[Progress, ...]
     last_words: str = ""
     notes: tuple[str, ...] = ()
+    clock: ClockSummary | None = None
 
 
 def validity_reasons(results: Sequence[WorkerResult], kind: ArmKind) -> list[str]:
@@ -68,6 +71,11 @@ def validity_reasons(results: Sequence[WorkerResult], kind: ArmKind) -> list[str
                 f" {busy.start_s:.1f} s on (up to {busy.peak:.0f} %): add workers, or lower the rate"
             )
         reasons += _lateness(result)
+        if result.clock is not None and result.clock.uncertainty_ns > LATE_MS * NS / 1000:
+            reasons.append(
+                f"the clock of {result.name} is known to {result.clock.uncertainty_ns / NS * 1000:.1f} ms only"
+                f" (needed: {LATE_MS:.0f} ms): the way to its host is too slow or too busy"
+            )
         dropped = result.health[-1].dropped if result.health else 0
         if dropped and kind == "baseline":
             reasons.append(

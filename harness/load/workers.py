@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import queue
 import subprocess
 import sys
 import threading
@@ -13,12 +12,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from harness.errors import LoadError
+from harness.clock import NS
+from harness.load.member import Member
 from harness.load.spec import Progress, WorkerSpec
 from harness.load.validity import WorkerResult
-from harness.record.spool import count_rows
 
 _READER_JOIN_S: Final = 5.0
+_LEAD_NS: Final = NS // 4
 
 
 class Spawn(Protocol):
@@ -43,8 +43,21 @@ def spawn_plainly(
     return subprocess.Popen(list(argv), stdin=stdin, stdout=stdout, env=env)
 
 
+class Crew(Protocol):
+    """Where the workers of an arm run, when that is not this host."""
+
+    @property
+    def lead_ns(self) -> int:
+        """How long before an arm begins its workers must be told."""
+        ...
+
+    def member(self, spec: WorkerSpec) -> Member:
+        """The worker that does `spec`."""
+        ...
+
+
 class LoadWorkers:
-    """The load workers of one arm.
+    """The load workers of one arm: processes of this host, or those of a `crew`.
 
     `start`, `wait_ready`, `go`, then `wait`; `stop` at any time. `latest` and `health` may be read from any thread.
     `wait_ready` and `latest` raise `LoadError` with the worker's last words when a worker errs or dies; `wait`
@@ -52,9 +65,17 @@ class LoadWorkers:
     """
 
     def __init__(
-        self, specs: Sequence[WorkerSpec], *, spawn: Spawn = spawn_plainly, env: Mapping[str, str] | None = None
+        self,
+        specs: Sequence[WorkerSpec],
+        *,
+        spawn: Spawn = spawn_plainly,
+        env: Mapping[str, str] | None = None,
+        crew: Crew | None = None,
     ) -> None:
-        self._members = [_Member(spec, spawn, env) for spec in specs]
+        self._members: list[Member] = [
+            crew.member(spec) if crew is not None else _LocalMember(spec, spawn, env) for spec in specs
+        ]
+        self.lead_ns = crew.lead_ns if crew is not None else _LEAD_NS
 
     def start(self) -> None:
         """Start the processes; returns at once."""
@@ -69,7 +90,7 @@ class LoadWorkers:
         return sum(member.users for member in self._members)
 
     def go(self, t0_ns: int) -> None:
-        """Begin: time 0 of the arm is the monotonic instant `t0_ns`, best a little ahead."""
+        """Begin: time 0 of the arm is the monotonic instant `t0_ns`, at least `lead_ns` ahead."""
         for member in self._members:
             member.tell({"go": t0_ns})
 
@@ -107,21 +128,15 @@ class LoadWorkers:
             member.kill()
 
 
-class _Member:
-    """One worker process and the thread that reads what it says."""
+class _LocalMember(Member):
+    """A worker process on this host, and the thread that reads what it says."""
 
     def __init__(self, spec: WorkerSpec, spawn: Spawn, env: Mapping[str, str] | None) -> None:
-        self.spec = spec
-        self.users = 0
-        self.health: list[Progress] = []
+        super().__init__(spec)
         self._spawn = spawn
         self._env = env
         self._process: subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
-        self._events: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self._done: dict[str, Any] | None = None
-        self._last_words = ""
-        self._ended = threading.Event()
 
     def start(self) -> None:
         spool = Path(self.spec.spool)
@@ -133,24 +148,6 @@ class _Member:
         self._reader = threading.Thread(target=self._read, name=f"read-{self.spec.name}", daemon=True)
         self._reader.start()
 
-    def await_event(self, event: str, deadline_s: float) -> None:
-        while True:
-            try:
-                heard = self._events.get(timeout=max(0.0, deadline_s - time.monotonic()))
-            except queue.Empty:
-                raise LoadError(
-                    f"{self.spec.name} was not {event} in time", remedy="look into its log for what it waits for"
-                ) from None
-            if heard == event:
-                return
-            self.raise_failure()
-
-    def raise_failure(self) -> None:
-        if self._last_words:
-            raise LoadError(f"{self.spec.name}: {self._last_words}")
-        if self._ended.is_set() and self._done is None:
-            raise LoadError(f"{self.spec.name} died ({self._how_it_ended()})", remedy="look into its log")
-
     def tell(self, message: dict[str, Any]) -> None:
         process = self._process
         if process is None or process.stdin is None:
@@ -161,39 +158,21 @@ class _Member:
             process.stdin.flush()
 
     def collect(self, deadline_s: float) -> WorkerResult:
-        process = self._process
-        if process is not None:
-            try:
-                process.wait(max(0.0, deadline_s - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                self._last_words = self._last_words or "did not end in time and was killed"
-                self.kill()
+        if self._process is None:
+            self.end(None)
+        result = super().collect(deadline_s)
         if self._reader is not None:
             self._reader.join(_READER_JOIN_S)
-        self._close_pipes()
-        spool = Path(self.spec.spool)
-        return WorkerResult(
-            name=self.spec.name,
-            spool=spool,
-            rows=self._done["rows"] if self._done else None,
-            arrivals=self._done["arrivals"] if self._done else None,
-            spool_rows=count_rows(spool),
-            exit_code=process.returncode if process is not None else None,
-            health=tuple(self.health),
-            last_words=self._last_words,
-            notes=tuple(self._done["notes"]) if self._done else (),
-        )
+        if self._process is not None and self._process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.close()
+        return result
 
     def kill(self) -> None:
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
-            self._process.wait()
-
-    def _close_pipes(self) -> None:
-        process = self._process
-        if process is not None and process.stdin is not None:
-            with contextlib.suppress(BrokenPipeError):
-                process.stdin.close()
+        if self._process is not None:
+            self._ended.wait(_READER_JOIN_S)
 
     def _read(self) -> None:
         process = self._process
@@ -201,29 +180,8 @@ class _Member:
             return
         with process.stdout:
             for line in process.stdout:
-                self._hear(line)
-        self._ended.set()
-        self._events.put("ended")
-
-    def _hear(self, line: bytes) -> None:
-        try:
-            message = json.loads(line)
-            event = message.pop("event")
-        except (ValueError, KeyError, AttributeError, TypeError):
-            self._last_words = f"said something unexpected: {line[:200].decode(errors='replace').strip()}"
-            self._events.put("error")
-            return
-        if event == "ready":
-            self.users = message["users"]
-        elif event == "progress":
-            self.health.append(Progress(**message))
-        elif event == "done":
-            self._done = message
-        elif event == "error":
-            self._last_words = message["message"]
-        if event != "progress":
-            self._events.put(event)
-
-    def _how_it_ended(self) -> str:
-        code = self._process.wait() if self._process is not None else None
-        return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+                try:
+                    self.hear(json.loads(line))
+                except ValueError:
+                    self.fail(f"said something unexpected: {line[:200].decode(errors='replace').strip()}")
+        self.end(process.wait())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,12 +16,32 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from harness.clock import NS
 from harness.errors import RecordError
+from harness.record.clocks import ClockSummary
 
 SCHEMA_VERSION = 1
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
+
+
+class WorkerClockInfo(_Part):
+    """The clock of a load worker on another host, as it was measured while its arm ran; its rows are shifted by it.
+
+    At the arm's start it was `offset_ns` ahead of the conductor's, and gained `drift_ppm` microseconds per second. The
+    rows are aligned to within `uncertainty_ns`. There were `readings` of it.
+    """
+
+    worker: str
+    offset_ns: int
+    uncertainty_ns: int = Field(ge=0)
+    drift_ppm: float = Field(allow_inf_nan=False)
+    readings: int = Field(ge=0)
+
+    @classmethod
+    def of(cls, worker: str, clock: ClockSummary) -> WorkerClockInfo:
+        """What was found of the clock of the worker of that name."""
+        return cls(worker=worker, **asdict(clock))
 
 
 class ArmInfo(_Part):
@@ -38,6 +59,9 @@ class ArmInfo(_Part):
     rows: int = Field(ge=0)
     pair: int | None = None
     invalid: tuple[str, ...] = ()
+    worker_clocks: tuple[WorkerClockInfo, ...] = Field(
+        default=(), description="of load workers on other hosts; those on the conductor's host share its clock"
+    )
 
 
 class PhaseInfo(_Part):

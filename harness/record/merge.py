@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from harness.errors import LoadError, RecordError
+from harness.record.clocks import read_clock
 from harness.record.samples import ArmSamples, check_samples
 from harness.record.schema import ERRORS, SAMPLES
 from harness.record.spool import ROW_DTYPE, read_spool
@@ -20,6 +21,8 @@ _ROW = np.dtype(ROW_DTYPE)
 
 def merge_spools(arm: str, spool_paths: Sequence[Path]) -> pa.Table:
     """The rows of an arm as a table of the schema SAMPLES, numbered by (intended_ns, worker, local row).
+
+    Rows of a worker with another clock are shifted to the conductor's; their durations stay what the worker measured.
 
     Raises:
         RecordError: a spool is missing or is none.
@@ -60,6 +63,7 @@ class _Rows:
         self.names = spool.names
         self._path = path
         self._rows = np.frombuffer(spool.data, dtype=_ROW)
+        self._clock = read_clock(path)
 
     def columns(self, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
         """The columns with endpoint codes that index `names`; `first_row` counts the rows of this spool."""
@@ -74,14 +78,27 @@ class _Rows:
         if count and int(rows["error"].max()) >= len(ERRORS):
             raise LoadError(f"{self._path}: a row has an error that is not among the error words")
         codes = np.array([names.index(name) for name in self.names] or [0], dtype=np.int32)
-        taken = ("attempt", "intended_ns", "start_ns", "end_ns", "status", "bytes", "local")
+        shift_ns = self._shift_ns()
         return {
-            **{name: rows[name] for name in taken},
+            **{name: rows[name] for name in ("attempt", "status", "bytes", "local")},
+            **{name: rows[name] + shift_ns for name in ("intended_ns", "start_ns", "end_ns")},
             "worker": np.full(count, self.worker, dtype=np.int16),
             "endpoint": codes[rows["endpoint"]],
             "error": rows["error"].astype(np.int32),
             "first_row": rows["first_local"].astype(np.int64),
         }
+
+    def _shift_ns(self) -> NDArray[np.int64] | int:
+        """What brings each row to the conductor's clock; none to before the arm's start."""
+        if self._clock is None:
+            return 0
+        intended_ns = self._rows["intended_ns"]
+        at, shift = np.array(self._clock.shifts, dtype=np.int64).reshape(-1, 2).T
+        if not at.size:
+            raise LoadError(f"{self._path}: the worker's clock was never read, so its rows have no time")
+        shifts = np.rint(np.interp(intended_ns, at, shift)).astype(np.int64)
+        shifts_ns: NDArray[np.int64] = np.maximum(shifts, -intended_ns)
+        return shifts_ns
 
 
 def _concatenated(parts: list[dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:

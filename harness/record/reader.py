@@ -89,7 +89,7 @@ def read(folder: Path, *, integrity: bool = True) -> Record:
     if not info.arms:
         raise RecordError(
             f"{paths.run_json}: arms: the record is incomplete, the run was killed before it could be finished",
-            remedy="run the scenario again; `harness rollback` repairs what an interrupted run left",
+            remedy=f"`harness salvage {paths.root}` makes one of the rows so far",
         )
     if integrity:
         verify(paths, info)

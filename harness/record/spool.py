@@ -85,15 +85,15 @@ class Spool:
 def read_spool(path: Path) -> Spool:
     """Read a spool, finished or not; an incomplete last row or last name is left out.
 
-    Raises `RecordError` when the file is missing or is not a spool.
+    A file that was cut within its header has no rows. Raises `RecordError` when the file is missing or is not a spool.
     """
     try:
         content = path.read_bytes()
     except OSError as error:
         raise RecordError(f"cannot read the load worker's rows at {path}: {error.strerror}") from error
-    if content[:HEADER_SIZE] != _HEADER:
+    if not _HEADER.startswith(content[:HEADER_SIZE]):
         raise RecordError(f"{path} is not a spool of load rows, or one of another version")
-    rows, torn = divmod(len(content) - HEADER_SIZE, ROW_SIZE)
+    rows, torn = divmod(max(0, len(content) - HEADER_SIZE), ROW_SIZE)
     data = memoryview(content)[HEADER_SIZE : HEADER_SIZE + rows * ROW_SIZE]
     return Spool(data, _read_names(names_path(path)), rows, torn)
 
@@ -110,15 +110,19 @@ def count_rows(path: Path) -> int:
 class RowWriter:
     """Appends rows to a new spool at `path`; they are buffered in memory until `flush`.
 
-    Raises `FileExistsError` when there is a spool already: rows are never overwritten.
+    Raises `FileExistsError` when there is a spool already: rows are never overwritten. Every method raises
+    `RecordError` when the file system refuses to take more; what was written before is whole, and nothing is written
+    after it.
     """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._file: BinaryIO = path.open("xb", buffering=0)
         self._names_file: BinaryIO = names_path(path).open("xb", buffering=0)
-        self._file.write(_HEADER)
         self._pending = bytearray()
         self._endpoints: dict[str, int] = {}
+        self._failure: RecordError | None = None
+        self._write(self._file, _HEADER)
 
     def add(
         self,
@@ -153,27 +157,38 @@ class RowWriter:
     def flush(self) -> None:
         """Hand everything added so far to the operating system."""
         pending = self._pending
-        if pending:
+        if pending or self._failure is not None:
             self._pending = bytearray()
-            _write_all(self._file, pending)
+            self._write(self._file, pending)
 
     def close(self) -> None:
         """Flush, and close both files; may be called twice."""
         if not self._file.closed:
-            self.flush()
-            self._file.close()
-            self._names_file.close()
+            try:
+                self.flush()
+            finally:
+                self._file.close()
+                self._names_file.close()
 
     def _add_name(self, endpoint: str) -> int:
         index = self._endpoints[endpoint] = len(self._endpoints)
-        _write_all(self._names_file, json.dumps(endpoint).encode() + b"\n")
+        self._write(self._names_file, json.dumps(endpoint).encode() + b"\n")
         return index
 
-
-def _write_all(file: BinaryIO, data: bytes | bytearray) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[file.write(view) :]
+    def _write(self, file: BinaryIO, data: bytes | bytearray) -> None:
+        # Nothing may follow a row that was cut off: it could not be read.
+        if self._failure is not None:
+            raise self._failure
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[file.write(view) :]
+        except OSError as error:
+            self._failure = RecordError(
+                f"rows cannot be written to {self._path}: {error.strerror}",
+                remedy="free some space on that disk, or choose a folder on another one",
+            )
+            raise self._failure from error
 
 
 def _read_names(path: Path) -> tuple[str, ...]:

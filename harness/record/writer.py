@@ -20,10 +20,13 @@ import pyarrow.parquet as pq
 
 from harness.errors import HarnessError
 from harness.paths import RunFolder
-from harness.record.info import SCHEMA_VERSION, parse_info
+from harness.record.info import SCHEMA_VERSION, WorkerClockInfo, parse_info
 from harness.record.integrity import describe
 from harness.record.merge import merge_spools
 from harness.record.schema import EVENT_KINDS, SAMPLE_COLUMNS, SAMPLES, TELEMETRY, TELEMETRY_COLUMNS, Column
+
+UNFINISHED = "the run was not finished"
+"""The only reason against the validity of a record that is still being written."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _ROWS_PER_GROUP = 1 << 20
@@ -43,6 +46,20 @@ class ArmStart:
     start_monotonic_ns: int
     duration_s: float
     invalid: tuple[str, ...] = ()
+    worker_clocks: tuple[WorkerClockInfo, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready data; `from_json` reads it back."""
+        data = asdict(self)
+        del data["worker_clocks"]
+        clocks = [clock.model_dump() for clock in self.worker_clocks]
+        return {**data, "worker_clocks": clocks} if clocks else data
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ArmStart:
+        """The inverse of `to_json`."""
+        clocks = tuple(WorkerClockInfo(**clock) for clock in data.get("worker_clocks", ()))
+        return cls(**{**data, "invalid": tuple(data["invalid"]), "worker_clocks": clocks})
 
 
 class RecordWriter:
@@ -64,7 +81,7 @@ class RecordWriter:
         self._events_lock = threading.Lock()
         self._readings_lock = threading.Lock()
         self._closed = False
-        unfinished = self._document(arms=[], reasons=["the run was not finished"], files={})
+        unfinished = self._document(arms=[], reasons=[UNFINISHED], files={})
         parse_info(unfinished, folder.run_json)
         with _explained(folder):
             folder.root.mkdir(parents=True, exist_ok=True)
@@ -72,6 +89,12 @@ class RecordWriter:
             _write_atomically(folder.run_json, unfinished)
             self._samples = _parquet(folder.samples, SAMPLES, SAMPLE_COLUMNS)
             self._telemetry = _parquet(folder.telemetry, TELEMETRY, TELEMETRY_COLUMNS)
+
+    def begin(self, arm: ArmStart) -> None:
+        """Note beside the spools that an arm begins, for `salvage` in case that this process does not get further."""
+        with _explained(self._folder):
+            self._folder.spool.mkdir(exist_ok=True)
+            _write_atomically(self._folder.arm_start(arm.name), arm.to_json())
 
     def event(self, kind: str, *, arm: str = "", t_ns: int, **fields: Any) -> None:
         """Append a line to events.jsonl and hand it to the operating system at once; `fields` are JSON-ready.
@@ -134,7 +157,7 @@ class RecordWriter:
             _write_atomically(
                 self._folder.run_json,
                 self._document(
-                    arms=[{**asdict(arm), "rows": self._rows.get(arm.name, 0)} for arm in arms],
+                    arms=[{**arm.to_json(), "rows": self._rows.get(arm.name, 0)} for arm in arms],
                     reasons=list(validity_reasons),
                     files={path.name: describe(path).model_dump() for path in paths},
                 ),

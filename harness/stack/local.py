@@ -36,6 +36,7 @@ RESET_TIMEOUT_S = 30.0
 SERVICE = "service"
 PROXY = "toxiproxy"
 CLIENT = "client"
+LOOPBACK = "127.0.0.1"
 # The target gives way to the load generator and the proxies: on few cores its work must not make arrivals late.
 # Its capacity comes from its own limits, so it loses nothing by it.
 NICE = 5
@@ -64,7 +65,10 @@ class Replica:
 
 
 class LocalStack:
-    """A target booted on loopback for one run. `up`, then `reset` before every arm, then `down`."""
+    """A target booted on loopback for one run. `up`, then `reset` before every arm, then `down`.
+
+    Clients on other hosts reach it when `client_host` is an address of this one that they reach.
+    """
 
     def __init__(
         self,
@@ -75,6 +79,7 @@ class LocalStack:
         ledger: Ledger,
         folder: RunFolder,
         seed: int,
+        client_host: str = LOOPBACK,
     ) -> None:
         self.target = target
         self._environment = environment
@@ -82,6 +87,7 @@ class LocalStack:
         self._ledger = ledger
         self._logs = folder.logs
         self._seed = seed
+        self._client_host = client_host
         self._account = unprivileged()
         self._work = _scratch_root(self._account) / f"harness-{processes.run_id}"
         self._servers: dict[str, Command] = {}
@@ -183,7 +189,8 @@ class LocalStack:
 
     def _plan_edge(self, source: str, destination: str) -> Edge:
         protocol = self.target.component_protocol(destination)
-        return Edge(source, destination, f"{source}-{destination}", _loopback(reserve_port()), protocol)
+        host = self._client_host if source == CLIENT else LOOPBACK
+        return Edge(source, destination, f"{source}-{destination}", f"{host}:{reserve_port(host)}", protocol)
 
     def _plan_replicas(self) -> Iterable[Replica]:
         for component, spec in self.target.processes.items():
@@ -284,7 +291,7 @@ class LocalStack:
 
 
 def _loopback(port: int) -> str:
-    return f"127.0.0.1:{port}"
+    return f"{LOOPBACK}:{port}"
 
 
 def _scratch_root(account: Account) -> Path:

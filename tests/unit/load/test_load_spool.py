@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -67,3 +70,48 @@ def test_other_files_are_refused(tmp_path):
     with pytest.raises(RecordError, match="not a spool"):
         read_spool(tmp_path / "other")
     assert count_rows(tmp_path / "none.rows") == 0
+
+
+@pytest.mark.parametrize("length", [0, HEADER_SIZE - 1])
+def test_a_spool_cut_within_its_header_has_no_rows(tmp_path, length):
+    write(tmp_path / "w.rows").close()
+    (tmp_path / "w.rows").write_bytes((tmp_path / "w.rows").read_bytes()[:length])
+    assert read_spool(tmp_path / "w.rows").rows == count_rows(tmp_path / "w.rows") == 0
+
+
+FILL = """
+import resource, sys
+from pathlib import Path
+from harness.errors import RecordError
+from harness.record.spool import RowWriter
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+writer = RowWriter(Path(sys.argv[1]))
+local = 0
+try:
+    while True:
+        writer.add(0, local, local, "name", 1, 2, 3, 200, "", 4)
+        local += 1
+        if local % 3 == 0:
+            writer.flush()
+except RecordError as error:
+    print(error)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+for again in (writer.flush, writer.close):
+    try:
+        again()
+    except RecordError as error:
+        print(type(error).__name__)
+"""
+
+
+def test_a_full_disk_leaves_whole_rows_and_says_what_to_do(tmp_path):
+    # What is written after space was freed would be out of step with the rows: nothing is.
+    path = tmp_path / "w.rows"
+    done = subprocess.run([sys.executable, "-c", FILL, path], capture_output=True, text=True, check=True)
+    assert f"rows cannot be written to {path}: File too large" in done.stdout
+    assert "free some space" in done.stdout
+    assert done.stdout.splitlines()[-2:] == ["RecordError", "RecordError"]
+    spool = read_spool(path)
+    assert spool.rows == (1000 - HEADER_SIZE) // ROW_SIZE
+    assert spool.torn_bytes > 0
