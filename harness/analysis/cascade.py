@@ -2,13 +2,14 @@
 
 `none`: no endpoint was damaged. `contained`: only endpoints with a declared path to what was broken.
 `cascading`: others too (C1), or retries multiplied the load (C2) while useful work collapsed (C4).
-`metastable`: still damaged in the last 10 s of an arm that went on long enough after the confirmed clear (20 s, or
-twice the predicted drain where that is longer and can be computed), at a load that the baseline arm carried. Watched
-for less, it is what it was without that, and the sentence says so. `unknown`: the record cannot tell.
+`metastable`: still damaged in the last 10 s of an arm that went on long enough after the confirmed clear (see
+`harness.analysis.drain`), at a load that the baseline arm carried. Watched for less, it is what it was without that,
+and the sentence says so. `unknown`: the record cannot tell.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -20,7 +21,6 @@ from harness.analysis.seconds import Seconds
 from harness.analysis.verdict import Cascade, CascadeClass, Evidence, Hysteresis, Interval
 from harness.clock import NS
 
-_WATCH_S = 20.0
 # The confirmed clear comes a little after the planned one, so a recovery phase of 20 s leaves a little less.
 _WATCH_TOLERANCE_S = 1.0
 _CARRIED = 0.05
@@ -76,9 +76,9 @@ def measure_persistence(
     seconds: Seconds,
     damages: Iterable[Damage],
     healing: Healing,
-    drain_s: float | None,
+    needed_s: float,
 ) -> Persistence:
-    """What the last seconds of the arms show; `drain_s` is the predicted time to work off the queues at the clear."""
+    """What the last seconds of the arms show; `needed_s` is how long it takes to tell damage that stays."""
     down: Sequence[str] = ()
     if window.cleared and healing.recovery.recovered is False:
         down = sorted(damage.endpoint for damage in single(damages, "tail") if damage.met)
@@ -87,7 +87,7 @@ def measure_persistence(
     return Persistence(
         down=tuple(down),
         watched_s=(experiment.end_ns - window.clear_ns) / NS,
-        needed_s=max(_WATCH_S, 2 * (drain_s or 0.0)),
+        needed_s=needed_s,
         carried=arrivals > 0 and failed <= _CARRIED * arrivals,
     )
 
@@ -134,19 +134,23 @@ def _sentence(
     if apart:
         depend = "does not depend" if len(apart) == 1 else "do not depend"
         parts.append(f"Of these {', '.join(apart)} {depend} on what was broken.")
+    elif klass == "cascading" and evidence["C1"].met:
+        parts.append(evidence["C1"].text)
     elif klass == "cascading":
         parts.append("Retries multiplied the load while useful work collapsed.")
     elif klass == "contained":
         parts.append("All of it depends on what was broken.")
+        if evidence["C2"].met and evidence["C4"].met is None:
+            parts.append("Whether the retries made useful work collapse can't be told.")
     if klass == "metastable":
         parts.append(
             f"Still down {persistence.watched_s:.0f} s after the fault was gone, at a load that the baseline carried."
         )
     elif persistence.down:
-        why = (
-            f"too short to call it metastable, which takes {persistence.needed_s:.0f} s"
-            if persistence.watched_s < persistence.needed_s
-            else "but the baseline arm did not carry this load either"
-        )
+        why = "but the baseline arm did not carry this load either"
+        if persistence.watched_s < persistence.needed_s:
+            why = f"too short to call it metastable, which takes {persistence.needed_s:.0f} s"
+        if math.isinf(persistence.needed_s):
+            why = "but the queues were getting shorter"
         parts.append(f"Still down when the record ended {persistence.watched_s:.0f} s after the fault was gone, {why}.")
     return " ".join(parts)

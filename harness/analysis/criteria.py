@@ -8,9 +8,10 @@ from harness.analysis import tiers
 from harness.analysis.amplification import judge_amplification, measure_factors
 from harness.analysis.cascade import Persistence, classify, judge_persistence, measure_persistence
 from harness.analysis.case import Case
-from harness.analysis.cells import ALL, count_pairs
+from harness.analysis.cells import count_pairs
 from harness.analysis.damage import Damage, assess, stretches
 from harness.analysis.disproportion import judge_disproportion
+from harness.analysis.drain import needed_s
 from harness.analysis.experiment import Window
 from harness.analysis.hysteresis import judge_hysteresis, watch_queues
 from harness.analysis.onsets import find_onsets
@@ -35,14 +36,14 @@ def judge_cascade(record: Record, case: Case, window: Window, healing: Healing) 
     onsets, path, chain = tuple(one.onset for one in located), find_path(located), find_chain(located)
     factors = measure_factors(record, case.arms, case.pairs, case.seconds)
     persistence = measure_persistence(
-        case.experiment, window, case.pairs, case.seconds, damages, healing, _drain_s(record, case, window)
+        case.experiment, window, case.pairs, case.seconds, damages, healing, needed_s(record, case, window)
     )
     shed, hysteresis = _shed(record, case, persistence)
     evidence = {
         "C1": _spread(record, case, window, damages),
         "C2": judge_amplification(factors),
         "C3": judge_persistence(healing, persistence),
-        "C4": judge_collapse(case.pairs, case.seconds, loads, onsets, chain),
+        "C4": judge_collapse(record.telemetry, case.arms[1], case.pairs, case.seconds, loads, onsets, chain),
         "C5": judge_order(located, path),
         "C6": shed,
         "share": judge_disproportion(case.pairs, case.paths, case.seconds),
@@ -71,18 +72,6 @@ def _spread(record: Record, case: Case, window: Window, damages: tuple[Damage, .
     target = record.info.target
     declared = window.components, target.dependencies, target.component_dependencies
     return judge_spread(damages, case.paths, hit, {one.tier: tier_has_path(one.tier, *declared) for one in hit})
-
-
-def _drain_s(record: Record, case: Case, window: Window) -> float | None:
-    """The predicted time to work off, from the clear on, what is in the tiers then."""
-    after = case.seconds.after
-    after_s = case.seconds.length_s(after)
-    return tiers.drain_s(
-        tiers.read_loads(record.telemetry, case.arms[0]),
-        (window.clear_ns, case.experiment.end_ns),
-        int(case.pairs[ALL].baseline.arrivals[after].sum()) / after_s if after_s else 0.0,
-        tiers.waiting(record.telemetry, case.arms[1], window.clear_ns),
-    )
 
 
 def _shed(record: Record, case: Case, persistence: Persistence) -> tuple[Evidence, Hysteresis]:

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.clock import NS
+
 if TYPE_CHECKING:
     from harness.record.reader import Telemetry
 
 Readings = tuple[NDArray[np.int64], NDArray[np.float64]]
 
 BUSY = 0.9
+_STALE_NS = 5 * NS
 _REPLICA = re.compile(r"-\d+$")
 _RESOURCES = (("workers", "workers_busy", "workers_limit"), ("connection pool", "pool_in_use", "pool_size"))
 _WAITS = (("workers", "queue_length"), ("connection pool", "pool_waiting"))
@@ -28,9 +31,15 @@ class Load:
     `share` is the busy share (0..1) of what has a limit; of what waits for it, 1 where somebody waits and 0 else.
     """
 
-    name: str
+    tier: str
+    resource: str
     t_ns: NDArray[np.int64]
     share: NDArray[np.float64]
+
+    @property
+    def name(self) -> str:
+        """`app workers`."""
+        return f"{self.tier} {self.resource}"
 
     def typical(self, start_ns: int, end_ns: int) -> float | None:
         """The median reading in `[start_ns, end_ns)`; None without one."""
@@ -57,7 +66,7 @@ def tier_of(component: str) -> str:
 
 def read_loads(telemetry: Telemetry, arm: str) -> Mapping[str, Load]:
     """The tiers of an arm whose use and limit were both read, by name: `app workers`, `app connection pool`."""
-    found: dict[str, list[Readings]] = {}
+    found: dict[tuple[str, str], list[Readings]] = {}
     for component in _components(telemetry, arm):
         for resource, used, limit in _RESOURCES:
             t_ns, value = readings(telemetry, arm, component, used)
@@ -67,20 +76,20 @@ def read_loads(telemetry: Telemetry, arm: str) -> Mapping[str, Load]:
             at = np.maximum(0, np.searchsorted(limit_t_ns, t_ns, side="right") - 1)
             known = limit_value[at] > 0
             share = value[known] / limit_value[at][known]
-            found.setdefault(f"{tier_of(component)} {resource}", []).append((t_ns[known], share))
-    return {name: _merge(name, parts) for name, parts in sorted(found.items())}
+            found.setdefault((tier_of(component), resource), []).append((t_ns[known], share))
+    return _merged(found)
 
 
 def read_waits(telemetry: Telemetry, arm: str, until_ns: int) -> Mapping[str, Load]:
     """Where requests of an arm wait, by the name of what they wait for: more of them than ever before `until_ns`."""
-    found: dict[str, list[Readings]] = {}
+    found: dict[tuple[str, str], list[Readings]] = {}
     for component in _components(telemetry, arm):
         for resource, metric in _WAITS:
             t_ns, value = readings(telemetry, arm, component, metric)
             if len(t_ns):
                 usual = float(value[t_ns < until_ns].max(initial=0.0))
-                found.setdefault(f"{tier_of(component)} {resource}", []).append((t_ns, (value > usual).astype(float)))
-    return {name: _merge(name, parts) for name, parts in sorted(found.items())}
+                found.setdefault((tier_of(component), resource), []).append((t_ns, (value > usual).astype(float)))
+    return _merged(found)
 
 
 def inside(telemetry: Telemetry, arm: str) -> Readings:
@@ -99,22 +108,10 @@ def inside(telemetry: Telemetry, arm: str) -> Readings:
 
 
 def waiting(telemetry: Telemetry, arm: str, at_ns: int) -> float | None:
-    """Requests inside the tiers at a moment; None without readings up to then."""
+    """Requests inside the tiers at a moment; None without a reading in the 5 s up to then."""
     t_ns, total = inside(telemetry, arm)
     last = int(np.searchsorted(t_ns, at_ns, side="right")) - 1
-    return float(total[last]) if last >= 0 else None
-
-
-def drain_s(loads: Mapping[str, Load], span_ns: tuple[int, int], rate: float, backlog: float | None) -> float | None:
-    """Seconds to work off `backlog` at `rate` arrivals/s, by the utilisation law on the undisturbed arm's busiest tier.
-
-    Capacity is rate / busy share. None when it can't be told: no readings, or a tier nearly idle or nearly full.
-    """
-    shares = [share for load in loads.values() if (share := load.mean(*span_ns)) is not None]
-    busiest = max(shares, default=0.0)
-    if backlog is None or not 0.05 < busiest < 0.95 or rate <= 0:
-        return None
-    return backlog / (rate / busiest - rate)
+    return float(total[last]) if last >= 0 and t_ns[last] >= at_ns - _STALE_NS else None
 
 
 def readings(telemetry: Telemetry, arm: str, component: str, metric: str) -> Readings:
@@ -128,8 +125,12 @@ def _components(telemetry: Telemetry, arm: str) -> list[str]:
     return sorted({component for name, component, _ in telemetry.available() if name == arm})
 
 
-def _merge(name: str, parts: list[Readings]) -> Load:
-    t_ns = np.concatenate([times for times, _ in parts])
-    share = np.concatenate([values for _, values in parts])
-    order = np.lexsort((share, t_ns))
-    return Load(name, t_ns[order], share[order])
+def _merged(found: Mapping[tuple[str, str], list[Readings]]) -> Mapping[str, Load]:
+    loads = {}
+    for (tier, resource), parts in sorted(found.items()):
+        t_ns = np.concatenate([times for times, _ in parts])
+        share = np.concatenate([values for _, values in parts])
+        order = np.lexsort((share, t_ns))
+        load = Load(tier, resource, t_ns[order], share[order])
+        loads[load.name] = load
+    return loads

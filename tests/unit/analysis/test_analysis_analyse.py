@@ -172,14 +172,17 @@ def test_amplification_and_collapse_on_the_declared_path_are_cascading(judge):
         for t in range(30):
             busy.append((arm, float(t), "app-1", "pool_in_use", in_use if 14 < t < 21 else 2.0))
             busy.append((arm, float(t), "app-1", "pool_size", 5.0))
+    served = [(arm, float(t), "app-1", "requests_total", 130.0 * t) for arm, *_ in busy[::60] for t in range(30)]
     mostly = {"endpoints": ("checkout",), "dependencies": {"checkout": ["app", "postgres"]}}
-    verdict = judge(fault_error=0.9, retries=3, telemetry=busy, **mostly)
+    verdict = judge(fault_error=0.9, retries=3, telemetry=busy + served, **mostly)
     assert [evidence(verdict, name).met for name in ("C1", "C2", "C4")] == [False, True, True]
     assert verdict.cascade.klass == "cascading"
     assert "app connection pool full" in [onset.series for onset in verdict.cascade.onsets]
-    without = judge(fault_error=0.9, retries=3, **mostly)
-    assert evidence(without, "C4").met is None
-    assert without.cascade.klass == "contained"
+    for readings in ([], busy):
+        without = judge(fault_error=0.9, retries=3, telemetry=readings, **mostly)
+        assert evidence(without, "C4").met is None
+        assert without.cascade.klass == "contained"
+        assert "can't be told" in without.cascade.sentence
 
 
 def test_without_declared_dependencies_spread_cannot_be_told(judge):

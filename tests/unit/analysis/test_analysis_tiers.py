@@ -1,9 +1,8 @@
 from types import MappingProxyType
 
 import numpy as np
-import pytest
 
-from harness.analysis.tiers import drain_s, read_loads, waiting
+from harness.analysis.tiers import read_loads, waiting
 from harness.record.reader import Telemetry
 
 NS = 10**9
@@ -38,13 +37,6 @@ def test_full_needs_two_readings():
 
 def test_use_without_a_limit_is_no_load():
     assert read_loads(telemetry(app_1__workers_busy=[3]), "fault-1") == {}
-
-
-def test_the_drain_follows_the_utilisation_law():
-    loads = read_loads(telemetry(app_1__pool_in_use=[3, 3, 3], app_1__pool_size=[5]), "fault-1")
-    assert drain_s(loads, (0, 3 * NS), 60.0, 80.0) == pytest.approx(80 / (100 - 60))
-    assert drain_s(loads, (0, 3 * NS), 60.0, None) is None
-    assert drain_s({}, (0, 3 * NS), 60.0, 80.0) is None
 
 
 def test_waiting_sums_the_last_readings_of_queues_and_workers():
