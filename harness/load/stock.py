@@ -62,7 +62,6 @@ class StockUsers:
         """Send a request, and again as long as its retry policy wants it; returns the last attempt's response."""
         session, turn, arrival = self._session, attempt.turn, attempt.arrival
         while True:
-            arrival.start_ns = session.now_ns()
             arrival.on_wire = True
             try:
                 response = self._attempt(attempt, send)
@@ -90,6 +89,7 @@ class StockUsers:
             if left_ns > 0:
                 gevent.sleep(left_ns / NS)
             attempt = _Attempt(turn, arrival, renames=False)
+            arrival.start_ns = session.now_ns()
 
     def _attempt(self, attempt: _Attempt, send: Callable[[], Any]) -> Any:
         me = gevent.getcurrent()
@@ -195,7 +195,8 @@ class StockTurn:
         arrival = arrival or further_arrival(self._session, self._task, start_ns)
         if arrival is not None:
             arrival.name(name)
-            arrival.start_ns = self._session.now_ns() if start_ns is None else max(start_ns, arrival.intended_ns)
+            if arrival.start_ns < 0:
+                arrival.start_ns = self._session.now_ns() if start_ns is None else max(start_ns, arrival.intended_ns)
             self._session.recorder.started(arrival)
             self._session.retries.arrived(name)
         return arrival

@@ -16,12 +16,9 @@ from locust.exception import InterruptTaskSet, RescheduleTaskImmediately, StopTe
 from locust.user import User
 from locust.user.task import LOCUST_STATE_STOPPING, DefaultTaskSet, TaskSet
 
-from harness.errors import LoadError
 from harness.load.pacer import Pool
 from harness.load.recorder import Arrival, Recorder, Task
-from harness.load.turn import END_OF_TASK, Turn, end_load, perform, turn_session
-
-Execute = Callable[[], object]
+from harness.load.turn import END_OF_TASK, Turn, perform
 
 
 class TaskLoop:
@@ -58,10 +55,7 @@ class TaskLoop:
                 return
             member.busy = True
             try:
-                if member.pool is None:
-                    _watched(user, member.turn, lambda: execute(task_set, task))
-                else:
-                    self._paced(user, member, task, lambda: execute(task_set, task))
+                self._perform(user, member, self._task(user, task), lambda: execute(task_set, task))
             finally:
                 member.busy = False
                 member.active = True
@@ -88,13 +82,13 @@ class TaskLoop:
             self._members[user] = member = _Member(self._turn_of(user), pool)
         return member
 
-    def _paced(self, user: User, member: _Member, task: Any, execute: Execute) -> None:
-        """Take an arrival and execute a task for it; raises only what Locust's loop goes by."""
-        pool = member.pool
-        assert pool is not None
-        arrival, member.held = member.held or pool.take(), None
-        drawn, raised = arrival.task, None
-        arrival.task = self._task(user, task)
+    def _perform(self, user: User, member: _Member, task: Task, execute: Callable[[], object]) -> None:
+        """Execute a task, for an arrival in the open model; raises only what Locust's loop goes by."""
+        arrival = drawn = None
+        if member.pool is not None:
+            arrival, member.held = member.held or member.pool.take(), None
+            drawn, arrival.task = arrival.task, task
+        raised: Exception | None = None
 
         def run(_user: User) -> None:
             nonlocal raised
@@ -104,11 +98,11 @@ class TaskLoop:
                 raised = error
                 raise
 
-        requested = perform(user, member.turn, arrival, run)
-        drawn.endpoint = arrival.task.endpoint
-        arrival.task = drawn
-        if not requested:
-            self._return(arrival, member, raised)
+        requested = perform(user, member.turn, arrival, task, run)
+        if arrival is not None and drawn is not None:
+            drawn.endpoint, arrival.task = task.endpoint, drawn
+            if not requested:
+                self._return(arrival, member, raised)
         if isinstance(raised, (*END_OF_TASK, StopTest)):
             raise raised
 
@@ -143,21 +137,3 @@ class _Member:
         self.held: Arrival | None = None
         self.busy = False
         self.active = False
-
-
-def _watched(user: User, turn: Turn, execute: Execute) -> None:
-    """Execute a task of the closed model."""
-    failure = None
-    turn.begin(None)
-    try:
-        execute()
-    except END_OF_TASK:
-        raise
-    except (LoadError, StopTest) as error:
-        end_load(turn_session(user), error)
-        raise
-    except Exception as error:
-        failure = error
-        raise
-    finally:
-        turn.finish(failure)

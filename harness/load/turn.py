@@ -35,40 +35,38 @@ class Turn(Protocol):
         """
 
 
-def perform(user: User, turn: Turn, arrival: Arrival, run: Callable[[Any], object]) -> bool:
-    """Have `user` carry out `arrival` by `run(user)`; returns whether that made a request (or failed before)."""
+def perform(user: User, turn: Turn, arrival: Arrival | None, task: Task, run: Callable[[Any], object]) -> bool:
+    """Have `user` execute a task by `run(user)`, for `arrival` if there is one.
+
+    Returns whether the arrival got its row: the task made a request, or failed before it could.
+    """
     turn.begin(arrival)
     failure = None
     try:
         run(user)
     except END_OF_TASK:
         pass
-    except (LoadError, StopTest) as error:
-        end_load(turn_session(user), error)
-    except Exception as error:  # noqa: BLE001 - whatever a user's own code raises is a failed arrival
+    except LoadError as error:
+        user.environment.session.fail(str(error))
+    except StopTest as error:
+        user.environment.session.fail(f"the locustfile ended the test: {error}")
+    except Exception as error:  # noqa: BLE001 - whatever a user's own code raises is a failed request
         failure = error
-        arrival.task.complain(error)
+        task.complain(error)
         user.environment.events.user_error.fire(user_instance=user, exception=error, tb=error.__traceback__)
     return turn.finish(failure)
 
 
-def end_load(session: Session, error: Exception) -> None:
-    """End the worker because of what a task raised: a `LoadError`, or Locust's own way to end everything."""
-    session.fail(str(error) if isinstance(error, LoadError) else f"the locustfile ended the test: {error}")
-
-
-def turn_session(user: User) -> Session:
-    """The session in which `user` is driven."""
-    session: Session = user.environment.session
-    return session
-
-
 def further_arrival(session: Session, task: Task, wanted_ns: int | None = None) -> Arrival | None:
-    """An arrival that nobody planned, wanted now unless said otherwise; None before and after the arm."""
+    """An arrival that nobody planned, wanted now unless said otherwise; None before and after the arm.
+
+    It starts when it is wanted: its `start_ns` is set.
+    """
     now_ns = session.now_ns()
     if not session.t0_ns or now_ns < 0 or session.recorder.closed:
         return None
     arrival = Arrival(now_ns if wanted_ns is None else max(0, wanted_ns), task)
+    arrival.start_ns = arrival.intended_ns
     arrival.prompt = False
     session.recorder.released(arrival)
     return arrival

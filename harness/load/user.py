@@ -196,7 +196,8 @@ class HttpClient:
             arrival.answer = Response(arrival.start_ns, arrival.start_ns, 0, "check", reason)
 
     def _attempt_of(self, arrival: Arrival, message: bytes) -> Response:
-        arrival.start_ns = self._session.now_ns()
+        if arrival.attempt or arrival.start_ns < 0:
+            arrival.start_ns = self._session.now_ns()
         if arrival.attempt == 0:
             self._session.recorder.started(arrival)
         arrival.on_wire = True

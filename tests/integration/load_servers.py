@@ -165,6 +165,7 @@ def make_load(
     retries: Mapping[str, Retry] | None = None,
     workers: int = 1,
     seed: int = 1,
+    model: str = "open",
 ) -> Load:
     file = folder / "shop_users.py"
     file.write_text(textwrap.dedent(locustfile))
@@ -177,7 +178,8 @@ def make_load(
         timeout_s,
         patience_s,
         retries or {},
-        workers,  # type: ignore[arg-type]
+        workers,
+        model,
     )
 
 

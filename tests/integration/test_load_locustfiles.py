@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from itertools import groupby, pairwise
 
 import numpy as np
 from load_servers import OK, Server, Wire, drive, good, make_load, planned_ns, respond, steady
 
-from harness.plan import Retry
+from harness.load.validity import validity_reasons
+from harness.plan import Retry, Segment
 
 
 def run(tmp_path, locustfile, *, script=good, segments=None, **options):
@@ -216,3 +218,82 @@ def test_only_the_request_that_failed_is_repeated(tmp_path):
     reports = [json.loads(line) for line in heard.read_text().splitlines()]
     assert Counter(report[0] for report in reports) == {"fine": 40, "last": 40, "flaky": len(flaky.data)}
     assert sum(failed for name, _, failed in reports if name == "flaky") == (flaky.data["status"] == 503).sum()
+
+
+def test_in_the_closed_model_users_come_and_go_and_wait_by_themselves(tmp_path):
+    told = tmp_path / "told.txt"
+    locustfile = f"""
+        import time
+        from locust import FastHttpUser, HttpUser, SequentialTaskSet, constant, constant_throughput, events, task
+        from harness.load.user import OpenHttpUser
+
+        TOLD = open({str(told)!r}, "a", buffering=1)
+
+        class Logging:
+            def on_start(self):
+                self.client.get("/login", name="login")
+            def on_stop(self):
+                print("bye", file=TOLD)
+
+        class Once(SequentialTaskSet):
+            @task
+            def slow(self):
+                self.client.get("/slow", name="slow")
+            @task
+            def next(self):
+                self.client.get("/next", name="next")
+
+        class Stock(Logging, HttpUser):
+            wait_time = constant(0.1)
+            tasks = [Once]
+
+        class Fast(Logging, FastHttpUser):
+            wait_time = constant_throughput(5)
+            @task
+            def page(self):
+                self.client.get("/page", name="page")
+
+        class Own(Logging, OpenHttpUser):
+            wait_time = constant(0.2)
+            @task
+            def own(self):
+                assert self.client.get("/own", name="own").ok
+                self.client.get("/own-too", name="own too")
+                raise ValueError("wrong")
+    """
+
+    def script(wire: Wire, server: Server) -> None:
+        while True:
+            _, path, _ = server.request(wire)
+            if path == "/slow":
+                time.sleep(0.3)
+            wire.send(OK)
+
+    segments = (
+        Segment(0, 1, 3, 3),
+        Segment(1, 2, 3, 9),
+        Segment(2, 3, 9, 9),
+        Segment(3, 4, 3, 3),
+        Segment(4, 4.6, 0, 0),
+    )
+    rows, result, server, _ = run(tmp_path, locustfile, script=script, segments=segments, users=9, model="closed")
+    data = rows.data
+    assert (data["intended_ns"] == data["start_ns"]).all()
+    assert set(rows.errors) == {"", "check"}
+    assert set(rows.endpoints[rows.errors == "check"]) == {"own too"}
+    assert sum(server.requests.values()) == len(data)
+    assert result.health[-1].late == result.health[-1].dropped == 0
+    assert validity_reasons([result], "baseline") == []
+    logins = np.sort(rows.of("login").data["start_ns"]) / 1e9
+    assert len(logins) == 9
+    assert (logins[:3] < 0.5).all()
+    # User k of the ramp comes when the planned number passes k - 1/2.
+    assert np.median(logins[3:] - (1 + (np.arange(6) + 0.5) / 6)) < 0.1
+    assert (logins[3:] >= 1.05).all()
+    pages = rows.of("page").data["start_ns"] / 1e9
+    assert 3 <= ((pages >= 0) & (pages < 1)).sum() <= 7
+    assert 11 <= ((pages >= 2) & (pages < 3)).sum() <= 17
+    assert 3 <= ((pages >= 3.1) & (pages < 4.0)).sum() <= 7
+    # Those who leave finish what they are at: nothing is aborted, and a slow request ends after its user was dismissed.
+    assert not (data["start_ns"] > 4.1e9).any()
+    assert told.read_text().count("bye") == 9
