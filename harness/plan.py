@@ -71,7 +71,8 @@ class Load:
     Open model: `users` virtual users serve the arrivals that come at the rate of `segments`; an arrival that finds none
     free for `patience_s` becomes a `dropped` row. Closed model: `segments` are the number of concurrent users, `users`
     the largest of them; each goes through its tasks with its own wait time, so `spacing` and `patience_s` mean nothing.
-    `retries` maps a request name to its policy; names that are absent do not retry.
+    `retries` maps a request name to its policy; names that are absent do not retry. `options` are for Locust and the
+    locustfile, as after `locust` on a command line.
     """
 
     locustfile: str
@@ -84,6 +85,7 @@ class Load:
     retries: Mapping[str, Retry] = field(default_factory=dict)
     workers: int = 1
     model: LoadModel = "open"
+    options: str = ""
 
     @property
     def duration_s(self) -> float:

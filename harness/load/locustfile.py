@@ -15,8 +15,9 @@ from typing import Any
 
 from locust.shape import LoadTestShape
 from locust.user import User
+from locust.user.task import TaskSet
 
-from harness.errors import LoadError
+from harness.errors import LoadError, nearest
 from harness.load.recorder import Task
 
 
@@ -62,6 +63,15 @@ def load_user_classes(path: Path) -> tuple[type[User], ...]:
     return user_classes
 
 
+def chosen(user_classes: Sequence[type[User]], names: Sequence[str], path: Path) -> Sequence[type[User]]:
+    """Those of the user classes that are called one of `names`, all when there are none. Raises `LoadError`."""
+    known = {user_class.__name__: user_class for user_class in user_classes}
+    for name in names:
+        if name not in known:
+            raise LoadError(f"{path}: `load.options` names no user class `{name}`", remedy=nearest(name, known))
+    return [known[name] for name in names] or user_classes
+
+
 def describe(user_classes: Sequence[type[User]], path: Path, users: int) -> Locustfile:
     """The tasks of `user_classes` and their weights, for a pool of `users` in all.
 
@@ -71,9 +81,10 @@ def describe(user_classes: Sequence[type[User]], path: Path, users: int) -> Locu
     weights: list[float] = []
     looping = set()
     for user_class, share in zip(user_classes, _shares(user_classes, path, users), strict=True):
-        if not user_class.tasks:
+        if not any(_has_tasks(task) for task in user_class.tasks):
             raise LoadError(
-                f"{_where(path, user_class)}: {user_class.__name__} has no task", remedy="mark one with @task"
+                f"{_where(path, user_class)}: {user_class.__name__} has no task",
+                remedy="mark one with @task, and look whether the tags in `load.options` leave one",
             )
         if any(inspect.isclass(task) for task in user_class.tasks):
             looping.add(user_class)
@@ -85,6 +96,10 @@ def describe(user_classes: Sequence[type[User]], path: Path, users: int) -> Locu
             tasks.append(Task(user_class.__name__, function.__name__, function))
             weights.append(share * count / counts.total())
     return Locustfile(tuple(user_classes), frozenset(looping), tuple(tasks), tuple(weights))
+
+
+def _has_tasks(task: Any) -> bool:
+    return not (inspect.isclass(task) and issubclass(task, TaskSet)) or bool(task.tasks) or hasattr(task, "current")
 
 
 def _shares(user_classes: Sequence[type[User]], path: Path, users: int) -> list[float]:

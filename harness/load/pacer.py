@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -63,7 +64,7 @@ class Pool:
             if self._waiting:
                 return self._waiting.popleft()
         me = gevent.getcurrent()
-        self._free.append(me)
+        self._line_up(me)
         try:
             arrival: Arrival = self._hub.switch()
         except BaseException:
@@ -86,6 +87,24 @@ class Pool:
         now_ns = self._session.now_ns()
         while waiting and now_ns - waiting[0].intended_ns > self._session.patience_ns:
             self._session.recorder.gave_up(waiting.popleft(), now_ns)
+
+    def _line_up(self, user: Any) -> None:
+        self._free.append(user)
+
+
+class ShuffledPool(Pool):
+    """A pool whose users are taken at random.
+
+    For users who go through tasks in an order of their own: taken in turn, all of them would come to the same task at
+    the same time, and the load would be a wave of one task after the other.
+    """
+
+    def __init__(self, session: Session, turn_of: Callable[[Any], Turn], seed: int) -> None:
+        super().__init__(session, turn_of)
+        self._draw = random.Random(f"{seed}:users")
+
+    def _line_up(self, user: Any) -> None:
+        self._free.insert(self._draw.randint(0, len(self._free)), user)
 
 
 class Pacer:

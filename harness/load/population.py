@@ -13,7 +13,7 @@ from harness.clock import NS, now_ns
 from harness.errors import LoadError
 from harness.load.crowd import Crowd, changes, share
 from harness.load.locustfile import Locustfile
-from harness.load.pacer import Pacer, Pool, schedule
+from harness.load.pacer import Pacer, Pool, ShuffledPool, schedule
 from harness.load.session import Session
 from harness.load.spec import WorkerSpec
 from harness.load.stock import StockUsers
@@ -36,13 +36,16 @@ class OpenPopulation:
         self._spec = spec
         self._session = session
         self._locustfile = locustfile
-        self._pools = {kind.__name__: Pool(session, turn_of) for kind in locustfile.user_classes}
-        looping = {kind: self._pools[kind.__name__] for kind in locustfile.looping}
+        self._pools: dict[str, Pool] = {}
+        looping: dict[type[User], Pool] = {}
+        for kind in locustfile.user_classes:
+            if kind in locustfile.looping:
+                looping[kind] = self._pools[kind.__name__] = ShuffledPool(session, turn_of, spec.load.seed)
+            else:
+                pool = self._pools[kind.__name__] = Pool(session, turn_of)
+                kind.tasks = [pool.serve]
         if looping:
             TaskLoop(session.recorder, turn_of, looping).install()
-        for kind in locustfile.user_classes:
-            if kind not in looping:
-                kind.tasks = [self._pools[kind.__name__].serve]
 
     @property
     def free(self) -> int:

@@ -34,7 +34,8 @@ from harness.errors import HarnessError, LoadError
 from harness.load.fasthttp import send_each_request_once
 from harness.load.gauges import CpuMeter
 from harness.load.link import Link
-from harness.load.locustfile import Locustfile, describe, load_user_classes
+from harness.load.locustfile import Locustfile, chosen, describe, load_user_classes
+from harness.load.options import parse_options
 from harness.load.population import ClosedPopulation, OpenPopulation, Population, turns
 from harness.load.recorder import PROGRESS_INTERVAL_S, Recorder
 from harness.load.session import LoadEnvironment, RequestHook, Session
@@ -83,13 +84,23 @@ class Worker:
     def _environment(self, events: Any) -> LoadEnvironment:
         load = self._spec.load
         file = Path(load.locustfile)
-        return LoadEnvironment(
+        user_classes = load_user_classes(file)
+        options = parse_options(load.options, self._spec.host, load.users)
+        environment = LoadEnvironment(
             self._session,
-            user_classes=list(load_user_classes(file)),
+            user_classes=list(chosen(user_classes, options.user_classes, file)),
             events=events,
             host=self._spec.host,
             locustfile=file.name,
+            parsed_options=options,
         )
+        # Locust does this when it starts users; here their tasks are looked at before.
+        with_tasks = [kind for kind in environment.user_classes if kind.tasks]
+        environment._filter_tasks_by_tags()
+        emptied = [kind for kind in with_tasks if not kind.tasks]
+        if len(emptied) < len(with_tasks):
+            environment.user_classes = [kind for kind in environment.user_classes if kind not in emptied]
+        return environment
 
     def _make_population(self, locustfile: Locustfile, request_event: RequestHook) -> Population:
         # Locust and locustfiles draw from here: the same seed gives both arms the same draws, as far as users agree.
@@ -212,8 +223,11 @@ def main() -> NoReturn:
 def _dismiss(runner: Any) -> None:
     # Users first and at once: a user that went on for a moment would send requests that nobody records.
     runner.user_greenlets.kill(block=False)
+    events = runner.environment.events
     with gevent.Timeout(_FAREWELL_S, exception=False):
+        events.quitting.fire(environment=runner.environment, reverse=True)
         runner.quit()
+        events.quit.fire(exit_code=0)
 
 
 def _raise_file_limit() -> None:

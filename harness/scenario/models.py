@@ -160,6 +160,12 @@ class LoadModel(Model):
     """The traffic: who (a locustfile), how often, in which phases, and how clients behave when something fails."""
 
     users: Where = Field(description="a locustfile, relative to this file")
+    options: str = Field(
+        "",
+        description="for Locust and the locustfile, as after `locust` on a command line: tags, names of user classes, "
+        "and options that the locustfile has added",
+        examples=["--tags checkout", "Shopper --my-option 3"],
+    )
     model: Literal["open", "closed"] = Field(
         "open",
         description="open: arrivals come at their rate whatever the system does; "

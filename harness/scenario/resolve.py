@@ -186,6 +186,7 @@ def _load(model: LoadModel, segments: tuple[Segment, ...], locustfile: Path, see
             if retry.policy != "none"
         },
         model=model.model,
+        options=model.options,
     )
 
 

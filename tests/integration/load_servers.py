@@ -166,6 +166,7 @@ def make_load(
     workers: int = 1,
     seed: int = 1,
     model: str = "open",
+    options: str = "",
 ) -> Load:
     file = folder / "shop_users.py"
     file.write_text(textwrap.dedent(locustfile))
@@ -180,6 +181,7 @@ def make_load(
         retries or {},
         workers,
         model,
+        options,
     )
 
 

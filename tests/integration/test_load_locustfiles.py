@@ -8,9 +8,12 @@ from collections import Counter
 from itertools import groupby, pairwise
 
 import numpy as np
-from load_servers import OK, Server, Wire, drive, good, make_load, planned_ns, respond, steady
+import pytest
+from load_servers import OK, Server, Wire, drive, good, make_load, make_specs, planned_ns, respond, steady, worker_env
 
+from harness.errors import LoadError
 from harness.load.validity import validity_reasons
+from harness.load.workers import LoadWorkers
 from harness.plan import Retry, Segment
 
 
@@ -93,7 +96,7 @@ def test_task_sets_of_all_kinds_take_one_arrival_for_each_task(tmp_path):
         class Own(OpenHttpUser):
             tasks = [Steps]
     """
-    rows, result, server, load = run(tmp_path, locustfile, segments=steady(150, 1.5, quiet_s=0.3), users=12)
+    rows, result, server, load = run(tmp_path, locustfile, segments=steady(150, 1.5, quiet_s=0.3), users=24)
     assert set(rows.errors) == {""}
     assert sorted(rows.data["intended_ns"]) == planned_ns(load)
     assert sum(server.requests.values()) == len(rows.data) == 225
@@ -101,13 +104,18 @@ def test_task_sets_of_all_kinds_take_one_arrival_for_each_task(tmp_path):
     assert set(server.requests) == {"/cart", "/pay", "/page", "/photo", "/", "/a", "/b", "/one", "/two"}
     seen = Counter(rows.endpoints)
     for first, second in (("cart", "pay"), ("a", "b"), ("one", "two")):
-        assert 0 <= seen[first] - seen[second] <= 4  # by what each of four users of a class is in the middle of
+        assert 0 <= seen[first] - seen[second] <= 8  # each of eight users of a class may be in the middle of it
     shares = [sum(seen[name] for name in names) for names in (("a", "b"), ("one", "two"))]
     assert all(50 < share < 100 for share in shares)
     assert np.median(rows.data["start_ns"] - rows.data["intended_ns"]) < 50_000_000
     story = told.read_text().split("\n")
     assert story.count("enter checkout") >= story.count("leave checkout") > 0
-    assert result.health[-1].users_free == 12
+    assert result.health[-1].users_free == 24
+    # Users are taken at random: in turn, all eight of a class would come to the same step together, again and again.
+    steps = [
+        name for _, name in sorted(zip(rows.data["intended_ns"], rows.endpoints, strict=True)) if name in ("one", "two")
+    ]
+    assert sum(before != after for before, after in pairwise(steps)) > len(steps) / 4
 
 
 def test_the_first_request_of_a_task_is_the_arrival_and_further_ones_are_their_own(tmp_path):
@@ -297,3 +305,142 @@ def test_in_the_closed_model_users_come_and_go_and_wait_by_themselves(tmp_path):
     # Those who leave finish what they are at: nothing is aborted, and a slow request ends after its user was dismissed.
     assert not (data["start_ns"] > 4.1e9).any()
     assert told.read_text().count("bye") == 9
+
+
+def test_events_options_tags_and_fixed_numbers_of_users_work_as_in_locust(tmp_path):
+    told = tmp_path / "told.jsonl"
+    locustfile = f"""
+        import json
+        from locust import FastHttpUser, HttpUser, TaskSet, constant, events, tag, task
+        from locust.runners import MasterRunner
+
+        OUT = open({str(told)!r}, "a", buffering=1)
+
+        def tell(*words):
+            print(json.dumps(words), file=OUT)
+
+        @events.init_command_line_parser.add_listener
+        def options(parser):
+            parser.add_argument("--greeting", default="nothing")
+
+        @events.init.add_listener
+        def init(environment, **_):
+            tell("init", isinstance(environment.runner, MasterRunner), environment.parsed_options.greeting)
+
+        @events.test_start.add_listener
+        def start(environment, **_):
+            tell("start", environment.host.startswith("http://127"), environment.parsed_options.num_users)
+
+        @events.test_stop.add_listener
+        def stop(environment, **_):
+            tell("stop")
+
+        @events.quitting.add_listener
+        def quitting(environment, **_):
+            tell("quitting")
+
+        @events.request.add_listener
+        def request(request_type, name, response_time, response_length, exception, context, url, start_time, **_):
+            tell("request", request_type, name, response_length, str(exception or ""), context, url.startswith("http"))
+
+        @events.user_error.add_listener
+        def error(user_instance, exception, tb, **_):
+            tell("error", str(exception), tb is not None)
+
+        class Admin(HttpUser):
+            fixed_count = 1
+            @tag("wanted")
+            @task
+            def admin(self):
+                with self.client.rename_request("admin"):
+                    self.client.get("/admin?x=1")
+
+        class Shopper(FastHttpUser):
+            weight = 3
+            def context(self):
+                return {{"who": "shopper"}}
+            @tag("wanted")
+            @task
+            class Set(TaskSet):
+                @tag("unwanted")
+                @task
+                def never(self):
+                    self.client.get("/never")
+                @task(3)
+                def checked(self):
+                    with self.rest_call() as response:
+                        response.js["total"]
+                def rest_call(self):
+                    return self.user.rest("POST", "/checked", name="checked", json={{}}, context={{"more": 1}})
+                @task
+                def on_purpose(self):
+                    with self.client.get("/missing", name="missing", catch_response=True) as response:
+                        if response.status_code == 404:
+                            response.success()
+            @task
+            def untagged(self):
+                self.client.get("/never")
+
+        class Other(HttpUser):
+            weight = 1
+            @tag("unwanted", "wanted")
+            @task
+            def never(self):
+                self.client.get("/never")
+
+        class Unchosen(HttpUser):
+            @task
+            def never(self):
+                self.client.get("/never")
+    """
+
+    def script(wire: Wire, server: Server) -> None:
+        while True:
+            _, path, _ = server.request(wire)
+            wire.send(respond(404) if path == "/missing" else OK)
+
+    options = "--tags wanted --exclude-tags unwanted --greeting 'good day' Admin Shopper Other"
+    rows, _, server, load = run(tmp_path, locustfile, script=script, users=10, options=options)
+    assert sorted(rows.data["intended_ns"]) == planned_ns(load)
+    assert {name: set(rows.of(name).errors) for name in set(rows.endpoints)} == {
+        "admin": {""}, "checked": {"check"}, "missing": {""},
+    }  # fmt: skip
+    assert len(rows.of("admin").data) == pytest.approx(80 / 10, abs=7)
+    assert len(rows.of("checked").data) > 1.5 * len(rows.of("missing").data)
+    reports = [json.loads(line) for line in told.read_text().splitlines()]
+    assert reports[0] == ["init", False, "good day"]
+    assert reports[1] == ["start", True, 10]
+    assert reports[-2:] == [["quitting"], ["stop"]]
+    requests = Counter(json.dumps(report[1:3]) for report in reports if report[0] == "request")
+    assert requests == Counter(json.dumps([method, name]) for name in rows.endpoints for method in [
+        "POST" if name == "checked" else "GET"
+    ])  # fmt: skip
+    checked = next(report for report in reports if report[:3] == ["request", "POST", "checked"])
+    assert checked[3] == 2
+    assert "TypeError" in checked[4]  # `ok` is no JSON, so `js` is None
+    assert checked[5:] == [{"who": "shopper", "more": 1}, True]
+    assert "/never" not in server.requests
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--users 5", r"`load.options`: `--users` is for the scenario to say"),
+        ("--greting hi", r"`load.options`: unrecognized arguments: --greting"),
+        ("Shoper", r"(?s)`load.options` names no user class `Shoper`.*Shopper"),
+        ("--tags nothing", r"(?s)Shopper has no task.*tags"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(tmp_path, options, message):
+    locustfile = """
+        from locust import HttpUser, task
+        class Shopper(HttpUser):
+            @task
+            def t(self): ...
+    """
+    load = make_load(tmp_path, locustfile, steady(1, 1), options=options)
+    workers = LoadWorkers(make_specs(tmp_path, load, "http://127.0.0.1:9"), env=worker_env())
+    workers.start()
+    with pytest.raises(LoadError, match=message):
+        workers.wait_ready(30)
+    workers.wait(10)
