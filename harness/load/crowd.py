@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import chain, repeat
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gevent
-from locust.user import User
 
 from harness.clock import NS
-from harness.load.session import Session
 from harness.plan import Segment
+
+if TYPE_CHECKING:  # importing locust patches the interpreter, and the pure functions here are for everybody
+    from locust.user import User
+
+    from harness.load.session import Session
 
 
 def changes(segments: Sequence[Segment]) -> Iterator[tuple[float, int]]:

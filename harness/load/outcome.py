@@ -22,8 +22,11 @@ class Outcome:
     nbytes: int
 
 
-def error_word(status: int, exception: BaseException | None) -> str:
-    """The record's error word for a response's status (0 without one) and the exception that was reported with it."""
+def error_word(status: int, exception: BaseException | None, otherwise: str = "protocol") -> str:
+    """The record's error word for a response's status (0 without one) and the exception that was reported with it.
+
+    `otherwise` is the word for an exception of an unknown kind when there was no response.
+    """
     if exception is None:
         return ""
     if status >= 400:
@@ -38,7 +41,7 @@ def error_word(status: int, exception: BaseException | None) -> str:
     resets = ConnectionError | RemoteDisconnected | HTTPConnectionClosed | IncompleteRead
     if any(isinstance(cause, resets) for cause in causes):
         return "reset"
-    return "check" if status else "protocol"
+    return "check" if status else otherwise
 
 
 class AttemptTimeout(Timeout):

@@ -69,6 +69,8 @@ class OpenPopulation:
         while self.free < wanted and go_on():
             if failures:
                 raise LoadError(failures[0])
+            if (failure := runner.spawning_greenlet.exception) is not None:
+                raise LoadError(f"a virtual user could not be made: {type(failure).__name__}: {failure}")
             if runner.spawning_greenlet.ready() and runner.user_count < wanted:
                 raise LoadError(
                     f"only {runner.user_count} of {wanted} virtual users started; on_start ended the others"

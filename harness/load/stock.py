@@ -174,7 +174,7 @@ class StockTurn:
             now_ns = self._session.now_ns()
             arrival.start_ns = max(self._began_ns, arrival.intended_ns)
             arrival.name(arrival.task.endpoint)
-            self.answered(arrival, Outcome(now_ns, 0, error_word(1, failure), 0))
+            self.answered(arrival, Outcome(now_ns, 0, error_word(0, failure, otherwise="check"), 0))
             arrival = None
         elif failure is not None:
             for wrong in self._unjudged or ([self._answered] if self._answered is not None else []):
@@ -268,7 +268,9 @@ def _outcome_of(response: Any, arrival: Arrival, now_ns: int) -> Outcome:
 
 def _reported(report: dict[str, Any], end_ns: int) -> Outcome:
     status = int(getattr(report.get("response"), "status_code", 0) or 0)
-    return Outcome(end_ns, status, error_word(status, report.get("exception")), int(report.get("response_length") or 0))
+    otherwise = "check" if report.get("response") is None else "protocol"
+    word = error_word(status, report.get("exception"), otherwise)
+    return Outcome(end_ns, status, word, int(report.get("response_length") or 0))
 
 
 def _elapsed_ns(report: dict[str, Any]) -> int:
@@ -277,7 +279,7 @@ def _elapsed_ns(report: dict[str, Any]) -> int:
 
 def _cut_short(now_ns: int, error: BaseException) -> Outcome:
     """The end of an attempt that raised: by a mistake in the task, or because its user was stopped."""
-    return Outcome(now_ns, 0, error_word(1, error) if isinstance(error, Exception) else "aborted", 0)
+    return Outcome(now_ns, 0, error_word(0, error, otherwise="check") if isinstance(error, Exception) else "aborted", 0)
 
 
 def _fail(arrival: Arrival) -> None:

@@ -54,7 +54,10 @@ def perform(user: User, turn: Turn, arrival: Arrival | None, task: Task, run: Ca
         failure = error
         task.complain(error)
         user.environment.events.user_error.fire(user_instance=user, exception=error, tb=error.__traceback__)
-    return turn.finish(failure)
+    try:
+        return turn.finish(failure)
+    except END_OF_TASK:  # so says a listener of the request event, when the task is over anyway
+        return True
 
 
 def further_arrival(session: Session, task: Task, wanted_ns: int | None = None) -> Arrival | None:
