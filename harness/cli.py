@@ -92,6 +92,35 @@ def run(
 @cli.command()
 @click.argument("file")
 @_scenario_options
+@click.option(
+    "--scale",
+    type=click.IntRange(1, 100_000),
+    default=1,
+    show_default=True,
+    help="So many times the load, on so many times the stack.",
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("results/simulated"),
+    show_default=True,
+    help="Folder of the simulated records; apart from the measured ones.",
+)
+@click.option("--quiet", is_flag=True, help="No progress.")
+@AS_JSON
+def simulate(file: str, scale: int, out: Path, quiet: bool, as_json: bool, **choices: Any) -> int:
+    """Carry out a scenario on the model of its target, in seconds; same record, verdict and report as a run."""
+    from harness import experiment, simulation
+
+    planned = experiment.plan(find_scenario(file), **choices)
+    done = simulation.simulate(planned, results=out, scale=scale, quiet=quiet)
+    click.echo(json.dumps(done.to_json()) if as_json else done.text(), nl=as_json)
+    return done.exit_code
+
+
+@cli.command()
+@click.argument("file")
+@_scenario_options
 @AS_JSON
 def plan(file: str, as_json: bool, **choices: Any) -> None:
     """Check a scenario and show everything that would happen and when; touch nothing."""

@@ -56,7 +56,9 @@ def conduct(plan: Plan, target: Target, *, results: Path, display: Display, load
 
     Raises HarnessError only when the results folder can't be written; anything later is told in the outcome.
     """
-    folder = _new_folder(results, plan.name)
+    folder = new_folder(results, plan.name)
+    for path in (folder.logs, folder.spool):
+        path.mkdir()
     outcome = Outcome(folder)
     ledger = Ledger(folder.ledger)
     with ExitStack() as cleanup:
@@ -95,7 +97,7 @@ def _conduct(
     guard = Guard(ledger, logs / "guard.log")
     cleanup.callback(guard.dismiss)
     processes = Processes(run_id, ledger)
-    writer = RecordWriter(outcome.folder, _info(plan, target, run_id))
+    writer = RecordWriter(outcome.folder, info_of(plan, target, run_id))
     cleanup.callback(_close, writer, outcome)
     stack = LocalStack(
         target,
@@ -157,13 +159,13 @@ def _allow_open_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _new_folder(results: Path, name: str) -> RunFolder:
+def new_folder(results: Path, name: str) -> RunFolder:
+    """A folder for a record, just made. Raises HarnessError when `results` can't be written to."""
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
     # Absolute, because the processes of the run have working folders of their own.
     folder = RunFolder(results.absolute() / f"{stamp}-{name}-{secrets.token_hex(2)}")
     try:
-        for path in (folder.root, folder.logs, folder.spool):
-            path.mkdir(parents=True)
+        folder.root.mkdir(parents=True)
     except OSError as error:
         raise HarnessError(
             f"cannot write to {folder.root}: {error.strerror}", remedy="name another folder with --out"
@@ -171,7 +173,8 @@ def _new_folder(results: Path, name: str) -> RunFolder:
     return folder
 
 
-def _info(plan: Plan, target: Target, run_id: str) -> dict[str, Any]:
+def info_of(plan: Plan, target: Target, run_id: str) -> dict[str, Any]:
+    """What run.json says of a plan, for the writer of a record."""
     return {
         "run_id": run_id,
         "scenario": dict(plan.scenario),

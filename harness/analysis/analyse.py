@@ -45,9 +45,8 @@ def analyse(record: Record) -> Verdict:
         hypothesis=info.hypothesis,
         outcome=outcome,
         exit_code=code,
-        sentence=describe(
-            outcome, shown.experiment, cascade, found.recovery, shown.endpoints, trust.validity, found.repeats
-        ),
+        sentence=("In simulation: " if info.simulated else "")
+        + describe(outcome, shown.experiment, cascade, found.recovery, shown.endpoints, trust.validity, found.repeats),
         cascade=cascade,
         comparisons=comparisons,
         recovery=found.recovery,

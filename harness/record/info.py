@@ -157,6 +157,9 @@ class RunInfo(_Part):
     margins: Any = None
     versions: Any = None
     host: Any = None
+    simulated: dict[str, Any] | None = Field(
+        None, description="present when nothing was measured: how it was simulated, and totals over all arrivals"
+    )
 
     @field_validator("faults", mode="before")
     @classmethod

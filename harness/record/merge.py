@@ -51,7 +51,7 @@ def merge_spools(arm: str, spool_paths: Sequence[Path]) -> pa.Table:
         check_samples(samples, "the load workers' rows")
     except RecordError as error:
         raise LoadError(f"the load engine recorded something impossible: {error.message}") from error
-    return _table(samples)
+    return samples_table(samples)
 
 
 class _Rows:
@@ -109,7 +109,8 @@ def _concatenated(parts: list[dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _table(samples: ArmSamples) -> pa.Table:
+def samples_table(samples: ArmSamples) -> pa.Table:
+    """An arm's samples as a table of the schema SAMPLES."""
     words = {
         "arm": (np.zeros(len(samples), dtype=np.int32), (samples.name,)),
         "endpoint": (samples.endpoint, samples.endpoint_names),

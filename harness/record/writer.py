@@ -22,7 +22,8 @@ from harness.errors import HarnessError
 from harness.paths import RunFolder
 from harness.record.info import SCHEMA_VERSION, WorkerClockInfo, parse_info
 from harness.record.integrity import describe
-from harness.record.merge import merge_spools
+from harness.record.merge import merge_spools, samples_table
+from harness.record.samples import ArmSamples
 from harness.record.schema import EVENT_KINDS, SAMPLE_COLUMNS, SAMPLES, TELEMETRY, TELEMETRY_COLUMNS, Column
 
 UNFINISHED = "the run was not finished"
@@ -123,9 +124,15 @@ class RecordWriter:
             RecordError: a spool is missing or is none.
             LoadError: the spools contradict the rules of the record; nothing of the arm is written.
         """
+        return self._add(arm, merge_spools(arm, spool_paths))
+
+    def add_arm(self, samples: ArmSamples) -> int:
+        """Write the rows of an arm that are in memory; else as `add_samples`."""
+        return self._add(samples.name, samples_table(samples))
+
+    def _add(self, arm: str, table: pa.Table) -> int:
         if arm in self._rows:
             raise ValueError(f"the samples of `{arm}` were added before")
-        table = merge_spools(arm, spool_paths)
         # Counted before it is written: an interrupt is raised when the write has returned, with the rows in the file.
         self._rows[arm] = table.num_rows
         with _explained(self._folder):

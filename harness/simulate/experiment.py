@@ -9,7 +9,7 @@ Nothing is written; thousands of these can be made. The same trial and seed give
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
@@ -21,7 +21,7 @@ from harness.paths import RunFolder
 from harness.plan import ArmKind, Load, Phase
 from harness.record.info import SCHEMA_VERSION, RunInfo
 from harness.record.reader import Event, Record
-from harness.simulate.arm import SimulatedArm, simulate_arm, telemetry_of
+from harness.simulate.arm import Batch, SimulatedArm, simulate_arm, telemetry_of
 from harness.simulate.arrivals import batches_of
 from harness.simulate.effects import Capacity, Down, Effect, Latency
 from harness.simulate.model import Component, Model
@@ -93,6 +93,9 @@ class Trial:
         return self.planned_phases[-1].end_s
 
 
+Progress = Callable[[str, float], None]
+
+
 def simulate(trial: Trial, seed: int) -> Record:
     """The record of the trial's arms; the same arrivals in all of them, everything else drawn anew for each."""
     arms = simulate_arms(trial, seed)
@@ -105,24 +108,19 @@ def simulate(trial: Trial, seed: int) -> Record:
     return Record(RunFolder(Path()), info, events, telemetry_of(arms), endpoint_names, samples)
 
 
-def simulate_arms(trial: Trial, seed: int) -> dict[str, SimulatedArm]:
-    """The arms by name."""
+def simulate_arms(trial: Trial, seed: int, progress: Progress = lambda _arm, _t_s: None) -> dict[str, SimulatedArm]:
+    """The arms by name; `progress` hears now and then which arm is at which of its seconds."""
     load = replace(trial.load, seed=seed) if trial.fresh_load else trial.load
     model = scaled(trial.model, trial.scale)
     keep_every = kept_every(trial)
-    batches: Iterable[Any] = batches_of(load, trial.mix, tuple(model.endpoints), trial.scale)
-    if trial.scale == 1:
-        batches = list(batches)
     effects = [named.effect for named in trial.named_effects]
     arms = {}
     for number, (name, kind, _) in enumerate(trial.arms):
-        if trial.scale > 1:
-            batches = batches_of(load, trial.mix, tuple(model.endpoints), trial.scale)
         arms[name] = simulate_arm(
             name,
             model,
             replace(load, users=load.users * trial.scale),
-            batches,
+            _told(batches_of(load, trial.mix, tuple(model.endpoints), trial.scale), name, progress),
             effects if kind == "fault" else (),
             duration_s=trial.duration_s,
             seed=(seed, number),
@@ -130,6 +128,12 @@ def simulate_arms(trial: Trial, seed: int) -> dict[str, SimulatedArm]:
             scale=trial.scale,
         )
     return arms
+
+
+def _told(batches: Iterable[Batch], arm: str, progress: Progress) -> Iterator[Batch]:
+    for batch in batches:
+        progress(arm, batch[0][0] / NS if batch[0].size else 0.0)
+        yield batch
 
 
 def kept_every(trial: Trial) -> int:
@@ -206,13 +210,18 @@ def info_of(trial: Trial, seed: int, arms: Mapping[str, SimulatedArm]) -> dict[s
             "shared_resources": {name: list(sharers) for name, sharers in trial.shared_resources.items()},
         },
         "validity": {"valid": True, "reasons": []},
-        "simulated": {
-            "scale": trial.scale,
-            "kept_every": kept_every(trial),
-            "arrivals": {name: arm.arrivals for name, arm in arms.items()},
-            "failed": {name: arm.failed for name, arm in arms.items()},
-            "attempts": {name: arm.attempts for name, arm in arms.items()},
-        },
+        "simulated": totals_of(trial, arms),
+    }
+
+
+def totals_of(trial: Trial, arms: Mapping[str, SimulatedArm]) -> dict[str, Any]:
+    """What run.json says under `simulated`: counts over all arrivals, those too that are not in the samples."""
+    return {
+        "scale": trial.scale,
+        "kept_every": kept_every(trial),
+        "arrivals": {name: arm.arrivals for name, arm in arms.items()},
+        "failed": {name: arm.failed for name, arm in arms.items()},
+        "attempts": {name: arm.attempts for name, arm in arms.items()},
     }
 
 

@@ -28,6 +28,12 @@ def jit_entry(function: Function) -> Function:
     return cast(Function, compiled)
 
 
+def is_kept(compiled: Any) -> bool:
+    """Whether the machine code of a `jit_entry` function is on disk already."""
+    stats = getattr(compiled, "stats", None)
+    return stats is not None and any(Path(stats.cache_path or "/nowhere").glob(f"*.{compiled.__name__}-*.nbi"))
+
+
 def _forget_stale(compiled: Any) -> None:
     """numba looks at the file of a function only, not at those of the functions that became a part of it."""
     folder = Path(__file__).parent

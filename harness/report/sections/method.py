@@ -33,8 +33,17 @@ def method(context: Context) -> Part:
 def validity(context: Context) -> Part:
     """Whether the load generator and the machine were good enough for the numbers to be about the system."""
     found = context.verdict.validity
-    if found.valid:
+    if found.valid and context.record.info.simulated:
         content: Content = [
+            el(
+                "p",
+                el("span", "Simulated", class_="badge neutral"),
+                " Nothing was measured. The model knows the limits, waits, retries and queues that it was told of, "
+                "and nothing else: no processor, no garbage collection, no bug.",
+            ),
+        ]
+    elif found.valid:
+        content = [
             el(
                 "p", el("span", "✓ Valid", class_="badge good"), " The load generator kept up; the arms are comparable."
             ),
@@ -91,9 +100,12 @@ def run_command(context: Context) -> str:
     info = context.record.info
     extra = info.model_extra or {}
     file = extra.get("scenario_file")
-    words = ["harness", "run", f"scenarios/{PurePath(str(file)).name}" if file else f"scenarios/{info.name}.yaml"]
+    verb = "simulate" if info.simulated else "run"
+    words = ["harness", verb, f"scenarios/{PurePath(str(file)).name}" if file else f"scenarios/{info.name}.yaml"]
     if info.variant:
         words += ["--variant", info.variant]
+    if info.simulated and info.simulated.get("scale", 1) != 1:
+        words += ["--scale", str(info.simulated["scale"])]
     seed = _seed(info.seeds)
     if seed is not None:
         words += ["--seed", str(seed)]
@@ -112,6 +124,7 @@ def _words(context: Context) -> Markup:
     span = context.compared
     times = f"{numbers.seconds(span.start_s)} to {numbers.seconds(span.end_s)}"
     return join(
+        _simulated(context.record.info.simulated),
         el(
             "p",
             "The same load, request by request and at the same planned moments, was sent to the same system twice: "
@@ -129,6 +142,19 @@ def _words(context: Context) -> Markup:
             else f"{len(context.fault_arms)} pairs of runs were made; the unit is the run.",
         ),
     )
+
+
+def _simulated(how: Mapping[str, Any] | None) -> Markup | None:
+    """That this was no measurement, before anything else is said."""
+    if not how:
+        return None
+    scale, kept_every = how.get("scale", 1), how.get("kept_every", 1)
+    parts = ["All of this happened in a simulation: a model of the system met the load and the faults of the scenario."]
+    if scale != 1:
+        parts.append(f"Load and system were {numbers.whole(scale)} times as large as in the scenario.")
+    if kept_every != 1:
+        parts.append(f"Every request was simulated; this report stands on one in {numbers.whole(kept_every)} of them.")
+    return el("p", el("strong", " ".join(parts)))
 
 
 def _arms(context: Context) -> Markup:

@@ -1,0 +1,61 @@
+"""The shipped scenarios in simulation: each variant ends as it says it does, for many seeds."""
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from harness import experiment
+from harness.analysis.analyse import analyse
+from harness.load import tasks
+from harness.paths import shipped
+from harness.simulate import scenario
+from harness.simulate.experiment import simulate
+
+SEEDS = range(10)
+
+
+def trial(name: str, variant: str, monkeypatch, **choices):
+    """The trial of a shipped scenario; its locustfile's tasks are known here, to spare a process for each."""
+    mixes = {
+        "checkout.py": {"checkout": 2.0, "catalog": 1.0},
+        "shop.py": {"ping": 1, "catalog": 6, "session": 3, "product": 6, "order": 2, "account": 2, "checkout": 4},
+    }
+    monkeypatch.setattr(scenario, "tasks_of", lambda file, _users: mixes[file.name])
+    planned = experiment.plan(shipped("scenarios") / f"{name}.yaml", variant=variant, seed=1, **choices)
+    return replace(scenario.trial_of(planned.plan, planned.target), fresh_load=True)
+
+
+@pytest.mark.parametrize(
+    ("variant", "klass"), [("fragile", "metastable"), ("client-hardened", "cascading"), ("hardened", "contained")]
+)
+def test_two_am_ends_in_simulation_as_it_does_in_reality(variant, klass, monkeypatch):
+    found = trial("two-am", variant, monkeypatch)
+    assert Counter(analyse(simulate(found, seed)).cascade.klass for seed in SEEDS) == {klass: len(SEEDS)}
+
+
+def test_without_the_fault_the_fragile_shop_carries_the_spike(monkeypatch):
+    found = trial("two-am", "fragile", monkeypatch, only="baseline")
+    assert Counter(analyse(simulate(found, seed)).cascade.klass for seed in SEEDS) == {"none": len(SEEDS)}
+
+
+def test_the_shop_s_own_limits_alone_keep_the_catalogue_up_whatever_clients_do(monkeypatch):
+    limits = ["settings.pool_wait=250ms", "settings.checkout_bulkhead=8"]
+    found = trial("two-am", "fragile", monkeypatch, overrides=limits)
+    for seed in SEEDS:
+        verdict = analyse(simulate(found, seed))
+        assert [one.error_rate_fault for one in verdict.endpoints if one.endpoint == "catalog"] == [0.0]
+        assert verdict.recovery.recovered
+        assert verdict.recovery.seconds <= 10
+
+
+@pytest.mark.parametrize(("variant", "klass"), [("hardened", "none"), ("fragile", "contained")])
+def test_the_loss_of_redis_does_in_simulation_what_it_does_in_reality(variant, klass, monkeypatch):
+    found = trial("redis-outage", variant, monkeypatch)
+    assert Counter(analyse(simulate(found, seed)).cascade.klass for seed in SEEDS) == {klass: len(SEEDS)}
+
+
+def test_the_tasks_of_a_locustfile_are_found_with_their_weights():
+    found = tasks.tasks_of(shipped("scenarios") / "locustfiles" / "checkout.py", 100)
+    assert list(found) == ["checkout", "catalog"]
+    assert found["checkout"] == pytest.approx(2 * found["catalog"])
