@@ -6,9 +6,13 @@ A plan is plain data. It is made by `harness.scenario.resolve`, shown by `harnes
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
+
+from harness.shapes import Segment, Wave
+from harness.traces import Replay
 
 ArmKind = Literal["baseline", "fault"]
 LoadModel = Literal["open", "closed"]
@@ -27,26 +31,13 @@ CLOSED_MODEL_HIDES: Final = (
 class Phase:
     """A named stretch of every arm: `[start_s, end_s)` since the arm's start.
 
-    `rate` is its final rate (1/s), in the closed model its final number of concurrent users.
+    `rate` is its final rate (1/s), the mean one of a sine or a trace; in the closed model the final number of users.
     """
 
     name: str
     start_s: float
     end_s: float
     rate: float
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """A stretch in which the arrival rate goes linearly from `rate_start` to `rate_end` (arrivals per second).
-
-    In the closed model these are numbers of concurrent users.
-    """
-
-    start_s: float
-    end_s: float
-    rate_start: float
-    rate_end: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +59,10 @@ class Retry:
 class Load:
     """The traffic of one arm; the same for every arm of a run.
 
-    Open model: `users` virtual users serve the arrivals that come at the rate of `segments`; an arrival that finds none
-    free for `patience_s` becomes a `dropped` row. Closed model: `segments` are the number of concurrent users, `users`
-    the largest of them; each goes through its tasks with its own wait time, so `spacing` and `patience_s` mean nothing.
+    Open model: `users` virtual users serve the arrivals that come at the rates of `segments`, `waves` and `traces`,
+    which take turns; an arrival that finds none free for `patience_s` becomes a `dropped` row. Closed model: `segments`
+    are the number of concurrent users, `users` the largest of them; each goes through its tasks with its own wait time,
+    so that `spacing` and `patience_s` mean nothing, and there are no waves and traces.
     `retries` maps a request name to its policy; names that are absent do not retry. `options` are for Locust and the
     locustfile, as after `locust` on a command line.
     """
@@ -86,11 +78,21 @@ class Load:
     workers: int = 1
     model: LoadModel = "open"
     options: str = ""
+    waves: tuple[Wave, ...] = ()
+    traces: tuple[Replay, ...] = ()
 
     @property
     def duration_s(self) -> float:
         """Seconds from the arm's start to the last planned arrival's latest instant."""
-        return self.segments[-1].end_s
+        pieces: tuple[Segment | Wave | Replay, ...] = (*self.segments, *self.waves, *self.traces)
+        return max(piece.end_s for piece in pieces)
+
+    def expected(self, start_s: float = 0.0, end_s: float = math.inf) -> float:
+        """Expected arrivals of the pieces that begin in `[start_s, end_s)`; of an open model only."""
+        due = [(piece.start_s, piece.total) for piece in self.segments]
+        due += [(wave.start_s, wave.total) for wave in self.waves]
+        due += [(replay.start_s, replay.arrivals) for replay in self.traces]
+        return sum(total for begins_s, total in due if start_s <= begins_s < end_s)
 
 
 @dataclass(frozen=True, slots=True)

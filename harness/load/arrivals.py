@@ -1,87 +1,47 @@
 """Arrival processes: when requests are due, as small immutable values that anybody can iterate.
 
-    process = Poisson(Rate(segments), seed=7)
+    process = Poisson(step(120, 0.3, at_s=10, for_s=50), seed=7)
     process.rate(12.5)          # arrivals per second at t = 12.5 s
     for instant_s in process:   # ascending, the same for the same seed
         ...
+    print(process)              # what it is, in words
 
+`Poisson` and `Uniform` space arrivals along a rate (see `harness.shapes`: constant, ramp, step, sine, and any sequence
+of these), `Instants` are arrivals at recorded instants, `Merged` are several processes at once; `replayed` reads a
+trace.
 Pure standard library, no Locust. Arrivals are independent of what the system under test does (open model).
 """
 
 from __future__ import annotations
 
+import heapq
 import math
 import random
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import accumulate
+from pathlib import Path
 
-from harness.plan import Load, Segment
+from harness.plan import Load
+from harness.shapes import Instants, Piece, Rate, Steps, constant, ramp, sine, step
+from harness.traces import Replay
 
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """A piecewise-linear arrival rate; zero outside its segments, which are in order and don't overlap.
-
-    Raises `ValueError` for a segment that is empty, negative or out of order.
-    """
-
-    segments: tuple[Segment, ...]
-    _masses: tuple[float, ...] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        previous_end_s = -math.inf
-        for segment in self.segments:
-            if not segment.start_s < segment.end_s:
-                raise ValueError(f"a segment must end after it starts: {segment}")
-            if segment.start_s < previous_end_s:
-                raise ValueError(f"segments must be in order and must not overlap: {segment}")
-            if min(segment.rate_start, segment.rate_end) < 0 or not math.isfinite(
-                segment.rate_start + segment.rate_end
-            ):
-                raise ValueError(f"an arrival rate must be finite and not negative: {segment}")
-            previous_end_s = segment.end_s
-        masses = tuple(accumulate((_mass(segment) for segment in self.segments), initial=0.0))
-        object.__setattr__(self, "_masses", masses)
-
-    def at(self, t_s: float) -> float:
-        """Arrivals per second at `t_s`."""
-        for segment in self.segments:
-            if segment.start_s <= t_s < segment.end_s:
-                return segment.rate_start + _slope(segment) * (t_s - segment.start_s)
-        return 0.0
-
-    @property
-    def total(self) -> float:
-        """The expected number of arrivals: the integral of the rate."""
-        return self._masses[-1]
-
-    def cumulative(self, t_s: float) -> float:
-        """The expected number of arrivals up to `t_s`."""
-        expected = 0.0
-        for segment in self.segments:
-            into_s = min(t_s, segment.end_s) - segment.start_s
-            if into_s <= 0:
-                break
-            expected += into_s * (segment.rate_start + 0.5 * _slope(segment) * into_s)
-        return expected
-
-    def instant(self, expected: float) -> float:
-        """The inverse of `cumulative`: the instant (s) by which `expected` arrivals are due; inf beyond `total`."""
-        if expected >= self.total:
-            return math.inf
-        index = bisect_right(self._masses, expected) - 1
-        segment = self.segments[index]
-        left = expected - self._masses[index]
-        # The root of slope/2 t^2 + rate_start t = left, in the form that does not cancel when the slope is small.
-        root = math.sqrt(max(0.0, segment.rate_start**2 + 2 * _slope(segment) * left))
-        if segment.rate_start + root == 0:
-            return segment.start_s
-        return min(segment.start_s + 2 * left / (segment.rate_start + root), segment.end_s)
-
-    def __str__(self) -> str:
-        return ", ".join(_segment_words(segment) for segment in self.segments) or "no arrivals"
+__all__ = [
+    "Arrivals",
+    "Instants",
+    "Merged",
+    "Poisson",
+    "Rate",
+    "Uniform",
+    "arrivals_of",
+    "constant",
+    "draw_indices",
+    "ramp",
+    "replayed",
+    "sine",
+    "step",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +87,50 @@ class Uniform:
         return f"uniform arrivals: {self.profile}"
 
 
-Arrivals = Poisson | Uniform
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """Several processes at once, as one."""
+
+    processes: tuple[Arrivals, ...]
+
+    def rate(self, t_s: float) -> float:
+        """Arrivals per second at `t_s`."""
+        return sum(process.rate(t_s) for process in self.processes)
+
+    def __iter__(self) -> Iterator[float]:
+        return heapq.merge(*self.processes)
+
+    def __str__(self) -> str:
+        return "; ".join(str(process) for process in self.processes)
+
+
+Arrivals = Poisson | Uniform | Instants | Merged
 
 
 def arrivals_of(load: Load) -> Arrivals:
-    """The arrival process of a planned load, over all of its workers."""
-    profile = Rate(load.segments)
-    return Poisson(profile, load.seed) if load.spacing == "poisson" else Uniform(profile)
+    """The arrival process of a planned load of the open model, over all of its workers.
+
+    Reads the traces that it replays; raises `ScenarioError` for one that can't be read or has changed.
+    """
+    shapes = [replay.shape_of(replay.read()) for replay in load.traces]
+    recorded = [shape for shape in shapes if isinstance(shape, Instants)]
+    pieces: list[Piece] = [*load.segments, *load.waves, *(shape for shape in shapes if isinstance(shape, Steps))]
+    profile = Rate(tuple(sorted(pieces, key=lambda piece: piece.start_s)))
+    spaced = Poisson(profile, load.seed) if load.spacing == "poisson" else Uniform(profile)
+    return Merged((spaced, *recorded)) if recorded else spaced
+
+
+def replayed(
+    file: Path, *, for_s: float, from_s: float = 0.0, speed: float = 1.0, scale: float = 1.0, seed: int = 0
+) -> Arrivals:
+    """`for_s` seconds of the trace in `file`: its own instants, or Poisson arrivals at its rates.
+
+    `from_s` is where in the trace to begin, `speed` compresses its time, `scale` multiplies its arrivals. Raises
+    `ScenarioError` for a file that is not a trace.
+    """
+    replay = Replay(0.0, for_s, str(file), from_s=from_s, speed=speed, scale=scale)
+    shape = replay.shape_of(replay.read())
+    return shape if isinstance(shape, Instants) else Poisson(Rate((shape,)), seed)
 
 
 def draw_indices(weights: Sequence[float], seed: int) -> Iterator[int]:
@@ -145,19 +142,3 @@ def draw_indices(weights: Sequence[float], seed: int) -> Iterator[int]:
     last = len(bounds) - 1
     while True:
         yield min(bisect_right(bounds, uniform() * bounds[-1]), last)
-
-
-def _slope(segment: Segment) -> float:
-    return (segment.rate_end - segment.rate_start) / (segment.end_s - segment.start_s)
-
-
-def _mass(segment: Segment) -> float:
-    return 0.5 * (segment.rate_start + segment.rate_end) * (segment.end_s - segment.start_s)
-
-
-def _segment_words(segment: Segment) -> str:
-    if segment.rate_start == segment.rate_end:
-        rate = f"{segment.rate_start:g}/s"
-    else:
-        rate = f"{segment.rate_start:g}/s to {segment.rate_end:g}/s"
-    return f"{rate} from {segment.start_s:g} s to {segment.end_s:g} s"

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from harness.plan import Load, Retry, Segment
+from harness.plan import Load, Retry
+from harness.shapes import Segment, Wave
+from harness.traces import Replay
 
 LATE_MS: Final = 10.0
 """An arrival that finds a free user and starts later than this after its instant is late by the worker's doing."""
@@ -56,6 +58,8 @@ def load_from_data(data: Mapping[str, Any]) -> Load:
         **{
             **data,
             "segments": tuple(Segment(**segment) for segment in data["segments"]),
+            "waves": tuple(Wave(**wave) for wave in data["waves"]),
+            "traces": tuple(Replay(**replay) for replay in data["traces"]),
             "retries": {name: Retry(**retry) for name, retry in data["retries"].items()},
         }
     )

@@ -186,13 +186,5 @@ def _dependents(components: set[str], dependencies: Mapping[str, tuple[str, ...]
 
 
 def _arrivals(load: Load, phase: Phase) -> int | None:
-    """Expected arrivals in a phase, which is made of whole segments; None in the closed model, where nobody knows."""
-    if load.model == "closed":
-        return None
-    return round(
-        sum(
-            (one.rate_start + one.rate_end) / 2 * (one.end_s - one.start_s)
-            for one in load.segments
-            if phase.start_s <= one.start_s and one.end_s <= phase.end_s
-        )
-    )
+    """Expected arrivals in a phase; None in the closed model, where nobody knows."""
+    return round(load.expected(phase.start_s, phase.end_s)) if load.model == "open" else None

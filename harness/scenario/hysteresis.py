@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from harness.plan import Phase, PlannedFault, Segment
+from harness.plan import Phase, PlannedFault
 from harness.scenario.document import Document
 from harness.scenario.models import Hysteresis, LoadModel
+from harness.shapes import Segment
 
 SHED, RETURN = "shed", "return"
 _SHORTEST_SHED_S = 10.0

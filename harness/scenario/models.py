@@ -22,14 +22,14 @@ from harness.scenario.types import (
     Sentence,
     SettingValue,
     Share,
+    Speed,
     Text,
     Where,
     kind_of,
 )
 
-PHASE_KEYS = ("rate", "concurrency", "ramp")
+PHASE_KEYS = ("rate", "concurrency", "ramp", "sine", "period", "trace", "from", "speed")
 FAULT_KEYS = ("on", "at", "for")
-_KEY_WORDS = f"{', '.join(PHASE_KEYS[:-1])} and {PHASE_KEYS[-1]}"
 
 
 class Retries(Model):
@@ -103,14 +103,33 @@ def _level(value: Any, what: str, example: str, parse: Callable[[str], float]) -
     return level
 
 
+def _amplitude(value: Any) -> Level:
+    """How far a sine goes up and down; `30%` is relative here as well, but without a sign."""
+    if not isinstance(value, str):
+        raise ValueError(f"expected how far the rate goes up and down, such as `30%` or `40/s`, got {kind_of(value)}")
+    relative = value.endswith("%")
+    level = Level(units.parse_percentage(value) if relative else units.parse_rate(value), relative)
+    if level.value <= 0 or value[0] in "+-":
+        raise ValueError(f"expected a percentage or a rate above zero and without a sign, got `{value}`")
+    return level
+
+
 class PhaseEntry(Model):
-    """`{spike: 40s, rate: +30%, ramp: 2s}`: a name with its duration, perhaps a rate, perhaps a ramp to it."""
+    """`{spike: 40s, rate: +30%, ramp: 2s}`: a name with its duration, and how much load there is in it.
+
+    Constant at its rate, after a linear ramp to it if need be; or a sine around it; or a section of a recorded trace.
+    """
 
     name: Name
     duration: Duration
     rate: Annotated[Level, BeforeValidator(_phase_rate)] | None = None
     concurrency: Annotated[Level, BeforeValidator(_phase_concurrency)] | None = None
     ramp: Duration | None = None
+    sine: Annotated[Level, BeforeValidator(_amplitude)] | None = None
+    period: Duration | None = None
+    trace: Where | None = None
+    from_: Duration | None = Field(None, alias="from")
+    speed: Speed | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -122,14 +141,31 @@ class PhaseEntry(Model):
             hints = [nearest(name, PHASE_KEYS) for name in names if "did you mean" in nearest(name, PHASE_KEYS)]
             got = ", ".join(f"`{key}`" for key in data)
             raise ValueError(
-                "; ".join([f"expected one name with its duration, and perhaps {_KEY_WORDS}, got {got}", *hints])
+                "; ".join(
+                    [
+                        f"expected one name with its duration, and perhaps some of {', '.join(PHASE_KEYS)}, got {got}",
+                        *hints,
+                    ]
+                )
             )
         return {"name": names[0], "duration": data[names[0]], **{key: data[key] for key in PHASE_KEYS if key in data}}
 
     @model_validator(mode="after")
-    def _ramp_fits(self) -> PhaseEntry:
+    def _consistent(self) -> PhaseEntry:
+        if round(min(self.duration, self.ramp or self.duration), 9) == 0:
+            raise ValueError("the phase or its ramp is shorter than a nanosecond")
         if self.ramp is not None and self.ramp > self.duration:
             raise ValueError("the ramp is longer than its phase")
+        if (self.sine is None) != (self.period is None):
+            raise ValueError("a sine needs both how far and how often, such as `sine: 30%, period: 20s`")
+        if self.sine is not None and self.ramp == self.duration:
+            raise ValueError("the ramp leaves no time for the sine")
+        if self.trace is None and (self.from_ or self.speed):
+            raise ValueError("`from` and `speed` belong to a `trace: FILE`")
+        if self.trace is not None and (self.ramp or self.sine or self.concurrency):
+            raise ValueError("a trace has a course of its own: only `from`, `speed` and a relative `rate` go with it")
+        if self.trace is not None and self.rate and not self.rate.relative:
+            raise ValueError("a trace has rates of its own; scale them by a signed percentage such as `rate: +30%`")
         return self
 
 

@@ -14,7 +14,7 @@ from harness import expectations, units
 from harness.errors import ScenarioError, nearest
 from harness.faults.base import FaultType
 from harness.paths import shipped
-from harness.plan import Arm, ArmKind, Load, Phase, Plan, Retry, Segment
+from harness.plan import Arm, ArmKind, Load, Phase, Plan, Retry
 from harness.scenario import overrides as command_line
 from harness.scenario.document import Document, Keys
 from harness.scenario.hysteresis import shed_and_return
@@ -22,7 +22,7 @@ from harness.scenario.injections import plan_faults
 from harness.scenario.manifest import Target, check_value, load_target
 from harness.scenario.models import LoadModel, Retries, Scenario
 from harness.scenario.source import read_file
-from harness.scenario.timeline import lay_out
+from harness.scenario.timeline import Course, lay_out
 from harness.scenario.validation import validate
 
 MAX_REPEAT = 100
@@ -70,14 +70,14 @@ def resolve(
     scenario = validate(Scenario, document)
     _check_endpoints(scenario, target, document)
     _check_abort_conditions(scenario, document)
-    phases, segments = lay_out(scenario.load, document)
+    phases, course = lay_out(scenario.load, document)
     faults = plan_faults(scenario.faults, catalogue, target, phases, document)
     if scenario.hysteresis is not None:
         wait_s = target.longest_wait_s(preset, scenario.settings)
         more = shed_and_return(scenario.hysteresis, scenario.load, phases, faults, wait_s, document)
-        phases, segments = phases + more[0], segments + more[1]
+        phases, course = phases + more[0], course.then(more[1])
         document = _with_lengths(document, more[0])
-    load = _load(scenario.load, segments, _locustfile(scenario.load, file, document), _seed(seed))
+    load = _load(scenario.load, course, _locustfile(scenario.load, file, document), _seed(seed))
     resolved = _resolved(document.data, scenario, load, target.values(preset, scenario.settings))
     return Plan(
         name=scenario.name,
@@ -169,13 +169,12 @@ def _locustfile(load: LoadModel, file: Path, document: Document) -> Path:
     return path
 
 
-def _load(model: LoadModel, segments: tuple[Segment, ...], locustfile: Path, seed: int) -> Load:
-    closed = model.model == "closed"
-    peak = max(max(segment.rate_start, segment.rate_end) for segment in segments)
+def _load(model: LoadModel, course: Course, locustfile: Path, seed: int) -> Load:
+    closed, peak = model.model == "closed", course.peak
     return Load(
         locustfile=str(locustfile),
         spacing=model.arrivals,
-        segments=segments,
+        segments=course.segments,
         seed=seed,
         users=math.ceil(peak) if closed else model.pool or pool_size(peak, model.timeout, model.retries.values()),
         timeout_s=model.timeout,
@@ -187,6 +186,8 @@ def _load(model: LoadModel, segments: tuple[Segment, ...], locustfile: Path, see
         },
         model=model.model,
         options=model.options,
+        waves=course.waves,
+        traces=course.traces,
     )
 
 

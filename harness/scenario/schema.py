@@ -58,28 +58,56 @@ def manifest_schema() -> dict[str, Any]:
 
 
 def _phase_schema(duration: Mapping[str, Any]) -> dict[str, Any]:
-    rate = {
-        "type": "string",
-        "pattern": r"^([+-][0-9]+(\.[0-9]+)?%|[0-9]+(\.[0-9]+)?/(s|min|h))$",
-        "description": "open model: relative to the steady rate, or absolute",
-        "examples": ["+30%", "200/s"],
+    span = _plain(duration)
+    keys = {
+        "rate": {
+            "type": "string",
+            "pattern": r"^([+-][0-9]+(\.[0-9]+)?%|[0-9]+(\.[0-9]+)?/(s|min|h))$",
+            "description": "open model: relative to the steady rate (with a trace: to the trace's own), or absolute",
+            "examples": ["+30%", "200/s"],
+        },
+        "concurrency": {
+            "type": ["string", "integer"],
+            "pattern": r"^([+-][0-9]+(\.[0-9]+)?%|[0-9]+)$",
+            "minimum": 1,
+            "description": "closed model: users at the same time, relative to the steady number, or absolute",
+            "examples": ["+30%", 65],
+        },
+        "ramp": {**span, "description": "time in which the rate changes linearly, at the phase's start"},
+        "sine": {
+            "type": "string",
+            "pattern": r"^[0-9]+(\.[0-9]+)?(%|/(s|min|h))$",
+            "description": "how far the rate goes up and down around its own; a percentage is of the steady rate",
+            "examples": ["30%", "40/s"],
+        },
+        "period": {**span, "description": "how long one up and down of the sine takes"},
+        "trace": {
+            "type": "string",
+            "description": "a file of timestamps, or of lines with a time and a rate; relative to this file",
+            "examples": ["traces/friday.csv"],
+        },
+        "from": {**span, "description": "where in the trace to begin; its beginning when absent"},
+        "speed": {
+            "type": "string",
+            "pattern": r"^[0-9]+(\.[0-9]+)?%$",
+            "description": "how fast to replay the trace; 200% takes half the time, at twice the rate",
+            "examples": ["200%"],
+        },
     }
-    concurrency = {
-        "type": ["string", "integer"],
-        "pattern": r"^([+-][0-9]+(\.[0-9]+)?%|[0-9]+)$",
-        "minimum": 1,
-        "description": "closed model: users at the same time, relative to the steady number, or absolute",
-        "examples": ["+30%", 65],
-    }
-    ramp = {**_plain(duration), "description": "time in which the rate changes linearly, at the phase's start"}
     return {
         "type": "object",
-        "description": f"a phase's name with its duration; the first phase is `{WARM_UP}`",
-        "properties": dict(zip(PHASE_KEYS, (rate, concurrency, ramp), strict=True)),
-        "additionalProperties": _plain(duration),
+        "description": f"a phase's name with its duration, and its load; the first phase is `{WARM_UP}`",
+        "properties": {name: keys[name] for name in PHASE_KEYS},
+        "additionalProperties": span,
         "minProperties": 1,
         "maxProperties": 1 + len(PHASE_KEYS),
-        "examples": [{"steady": "30s"}, {"spike": "40s", "rate": "+30%", "ramp": "2s"}],
+        "dependentRequired": {"sine": ["period"], "period": ["sine"], "from": ["trace"], "speed": ["trace"]},
+        "examples": [
+            {"steady": "30s"},
+            {"spike": "40s", "rate": "+30%", "ramp": "2s"},
+            {"day": "60s", "sine": "30%", "period": "20s"},
+            {"friday": "60s", "trace": "traces/friday.csv", "rate": "+30%"},
+        ],
     }
 
 

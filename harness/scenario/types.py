@@ -73,6 +73,14 @@ Share = Annotated[
 ]
 """A share (0.1) from `10%`."""
 
+Speed = Annotated[
+    float,
+    _text(units.parse_percentage, "a percentage such as `200%`"),
+    Field(ge=0.001, le=1000),
+    _quantity(rf"^{_NUMBER}%$", "a percentage of the speed it was recorded at", "200%"),
+]
+"""How much faster than recorded (2.0), from `200%`."""
+
 Count = Annotated[
     int, Field(ge=1, le=1_000_000), WithJsonSchema({"type": ["integer", "string"], "pattern": "^[0-9]+$", "minimum": 1})
 ]

@@ -138,7 +138,7 @@ def _told(batches: Iterable[Batch], arm: str, progress: Progress) -> Iterator[Ba
 
 def kept_every(trial: Trial) -> int:
     """One arrival in how many is kept, so that a record stays small enough to be judged."""
-    expected = sum((s.end_s - s.start_s) * (s.rate_start + s.rate_end) / 2 for s in trial.load.segments)
+    expected = trial.load.expected()
     return max(1, -int(-expected * trial.scale // MAX_ROWS))
 
 

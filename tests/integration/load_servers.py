@@ -19,8 +19,9 @@ from harness.load.arrivals import arrivals_of
 from harness.load.spec import WorkerSpec
 from harness.load.validity import WorkerResult
 from harness.load.workers import LoadWorkers
-from harness.plan import Load, Retry, Segment
+from harness.plan import Load, Retry
 from harness.record.spool import ERROR_WORDS, ROW_DTYPE, read_spool
+from harness.shapes import Segment
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 

@@ -32,7 +32,8 @@ from harness.errors import LoadError
 from harness.load.arrivals import draw_indices
 from harness.load.validity import validity_reasons
 from harness.load.workers import LoadWorkers
-from harness.plan import Retry, Segment
+from harness.plan import Retry
+from harness.shapes import Segment
 
 ONE_TASK = """
     from locust import task

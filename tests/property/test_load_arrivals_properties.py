@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.load.arrivals import Poisson, Rate, Uniform
-from harness.plan import Segment
+from harness.shapes import Segment
 
 RATES = st.one_of(st.just(0.0), st.floats(0.0, 300.0))
 

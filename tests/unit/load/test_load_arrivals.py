@@ -4,7 +4,8 @@ from itertools import islice
 import pytest
 
 from harness.load.arrivals import Poisson, Rate, Uniform, arrivals_of, draw_indices
-from harness.plan import Load, Segment
+from harness.plan import Load
+from harness.shapes import Segment
 
 FLAT = Rate((Segment(0, 10, 5, 5),))
 STEP = Rate((Segment(0, 10, 100, 100), Segment(10, 12, 100, 130), Segment(12, 20, 130, 130)))
@@ -67,20 +68,6 @@ def test_they_say_what_they_are():
         "poisson arrivals (seed 7): 100/s from 0 s to 10 s, 100/s to 130/s from 10 s to 12 s, 130/s from 12 s to 20 s"
     )
     assert str(Uniform(FLAT)) == "uniform arrivals: 5/s from 0 s to 10 s"
-
-
-@pytest.mark.parametrize(
-    "segments",
-    [
-        (Segment(1, 1, 5, 5),),
-        (Segment(0, 1, -1, 5),),
-        (Segment(0, 1, 5, math.inf),),
-        (Segment(0, 2, 5, 5), Segment(1, 3, 5, 5)),
-    ],
-)
-def test_impossible_segments_are_refused(segments):
-    with pytest.raises(ValueError, match="Segment"):
-        Rate(segments)
 
 
 @pytest.mark.parametrize(("spacing", "kind"), [("poisson", Poisson), ("uniform", Uniform)])

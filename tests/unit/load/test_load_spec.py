@@ -4,7 +4,8 @@ from dataclasses import replace
 import pytest
 
 from harness.load.spec import Progress, WorkerSpec
-from harness.plan import Load, Retry, Segment
+from harness.plan import Load, Retry
+from harness.shapes import Segment
 
 LOAD = Load(
     "users.py",

@@ -10,9 +10,10 @@ import pytest
 
 from harness.errors import ScenarioError
 from harness.faults.base import FaultType
-from harness.plan import Arm, Phase, Plan, PlannedFault, Retry, Segment
+from harness.plan import Arm, Phase, Plan, PlannedFault, Retry
 from harness.scenario.models import Retries
 from harness.scenario.resolve import pool_size, resolve
+from harness.shapes import Segment
 from harness.units import format_duration
 
 Planner = Callable[..., Plan]
