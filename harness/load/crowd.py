@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import gevent
 
 from harness.clock import NS
-from harness.plan import Segment
+from harness.shapes import Segment
 
 if TYPE_CHECKING:  # importing locust patches the interpreter, and the pure functions here are for everybody
     from locust.user import User

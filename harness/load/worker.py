@@ -73,9 +73,10 @@ class Worker:
         events.init.fire(environment=environment, runner=runner, web_ui=None)  # type: ignore[no-untyped-call]
         try:
             users = population.gather(runner, self._may_go_on)
+            releasing = population.chores()  # before `ready`: a long trace takes a while to read
             self._link.say("ready", users=users, endpoints=[task.title for task in locustfile.tasks])
             if self._wait_for_go():
-                self._drive(population.chores())
+                self._drive(releasing)
         finally:
             self._recorder.close(self._arm_end_ns())
             _dismiss(runner)

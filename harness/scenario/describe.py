@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from harness.plan import CLOSED_MODEL_HIDES, Load, Phase, Plan, PlannedFault
@@ -35,6 +36,8 @@ def describe(plan: Plan, target: Target) -> dict[str, Any]:
             "locustfile": plan.load.locustfile,
             "model": plan.load.model,
             "spacing": plan.load.spacing if plan.load.model == "open" else None,
+            "waves": [dataclasses.asdict(wave) for wave in plan.load.waves],
+            "traces": [dataclasses.asdict(replay) for replay in plan.load.traces],
             "users": plan.load.users,
             "timeout_s": plan.load.timeout_s,
             "retries": {name: dataclasses.asdict(retry) for name, retry in plan.load.retries.items()},
@@ -146,7 +149,7 @@ def _load_lines(plan: Plan, data: Mapping[str, Any]) -> Iterator[str]:
             yield f"  {phase['name']:<12} {when:<14} {phase['rate']:g} users"
         else:
             rate = format_rate(round(phase["rate"], 3))
-            yield f"  {phase['name']:<12} {when:<14} {rate:<10} {phase['arrivals']} arrivals"
+            yield f"  {phase['name']:<12} {when:<14} {rate:<10} {phase['arrivals']} arrivals{_course(plan.load, phase)}"
     load = plan.load
     if load.model == "closed":
         yield f"  closed model: at most {load.users} users, timeout {_s(load.timeout_s)}"
@@ -158,6 +161,19 @@ def _load_lines(plan: Plan, data: Mapping[str, Any]) -> Iterator[str]:
     for name, retry in load.retries.items():
         budget = "" if retry.budget is None else f", budget {format_percentage(retry.budget)}"
         yield f"  {name}: {retry.policy} retries, at most {retry.limit}{budget}"
+
+
+def _course(load: Load, phase: Mapping[str, Any]) -> str:
+    """What a phase's rate does, when it does not just stay what it is."""
+    for wave in load.waves:
+        if phase["start_s"] <= wave.start_s < phase["end_s"]:
+            return f", sine of {format_rate(wave.amplitude)} up and down every {_s(wave.period_s)}"
+    for replay in load.traces:
+        if phase["start_s"] <= replay.start_s < phase["end_s"]:
+            speed = "" if replay.speed == 1 else f" at {format_percentage(replay.speed)} speed"
+            scale = "" if replay.scale == 1 else f", {format_percentage(replay.scale)} of its arrivals"
+            return f", {Path(replay.file).name} from {_s(replay.from_s)} on{speed}{scale}"
+    return ""
 
 
 def _fault_lines(fault: Mapping[str, Any]) -> Iterator[str]:

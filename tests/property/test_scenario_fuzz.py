@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,7 +12,9 @@ from hypothesis import strategies as st
 
 from harness.errors import ScenarioError
 from harness.faults.catalogue import catalogue
+from harness.load.arrivals import arrivals_of
 from harness.paths import shipped
+from harness.plan import Plan
 from harness.scenario.manifest import load_target
 from harness.scenario.resolve import resolve
 from harness.scenario.source import read_bytes, read_file
@@ -37,6 +40,17 @@ ODD = [
     "é",
 ]
 
+PHASE = {
+    "rate": ["+30%", "-100%", "5/s", "9/h"],
+    "concurrency": ["+30%", "12", "0", "x"],
+    "ramp": ["1s", "20s", "0.0000000001s"],
+    "sine": ["30%", "100%", "200%", "5/s", "+3%"],
+    "period": ["1s", "1us", "7h"],
+    "trace": ["good.csv", "rates.csv", "bad.csv", "none.csv", ".", "/"],
+    "from": ["1s", "2s", "99h"],
+    "speed": ["200%", "0.1%", "100000%", "-5%"],
+}
+
 fragments = st.one_of(st.sampled_from(PIECES), st.sampled_from(ODD), st.text(max_size=5))
 values = st.recursive(
     st.one_of(st.sampled_from(ODD), st.text(max_size=8)),
@@ -49,6 +63,9 @@ values = st.recursive(
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which the shipped locustfiles stand."""
     folder = tmp_path_factory.mktemp("fuzz")
+    (folder / "good.csv").write_text("".join(f"{k / 10}\n" for k in range(300)))
+    (folder / "rates.csv").write_text("time,rate\n0,10\n3,0\n")
+    (folder / "bad.csv").write_text("1\n2\n1\n")
     (folder / "locustfiles").symlink_to(shipped("scenarios") / "locustfiles")
     return folder
 
@@ -69,14 +86,15 @@ def _read(content: bytes) -> None:
     assert all(at.line and at.column for at in document.values.values())
 
 
-def _resolve(file: Path) -> None:
+def _resolve(file: Path) -> Plan | None:
     plan = _attempt(lambda: resolve(file, catalogue=catalogue(), seed=1))
     if isinstance(plan, ScenarioError):
         assert plan.file
         assert plan.message
-        return
+        return None
     json.dumps(plan.scenario, allow_nan=False)
     assert all(fault.end_s <= plan.arm_duration_s for fault in plan.faults)
+    return plan
 
 
 def _paths(data: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
@@ -117,6 +135,27 @@ def test_a_scenario_with_a_value_replaced(home: Path, name: str, data: st.DataOb
         document = document.replaced(path, data.draw(values), "")
     (home / "mutated.yaml").write_text(json.dumps(document.data), encoding="utf-8")
     _resolve(home / "mutated.yaml")
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    model=st.sampled_from([{"rate": "20/s"}, {"rate": "20/s"}, {"model": "closed", "concurrency": "9"}, {}]),
+    names=st.lists(st.sampled_from(["day", "rush"]), min_size=1, max_size=2, unique=True),
+    data=st.data(),
+)
+def test_any_course_of_the_load(home: Path, model: dict[str, str], names: list[str], data: st.DataObject) -> None:
+    document = read_bytes(SHIPPED["quickstart.yaml"].encode(), FILE)
+    keys = st.fixed_dictionaries({}, optional={key: st.sampled_from(PHASE[key]) for key in PHASE})
+    phases = [{"warm-up": "2s"}, *({name: "10s", **data.draw(keys)} for name in names)]
+    load = {"users": "locustfiles/shop.py", **model, "phases": phases}
+    document = document.replaced(("load",), load, "").replaced(("variants",), {}, "").replaced(("variant",), "", "")
+    document = document.replaced(("faults",), [{"redis-down": {"at": "5s", "for": "1s"}}], "")
+    (home / "course.yaml").write_text(json.dumps(document.data), encoding="utf-8")
+    plan = _resolve(home / "course.yaml")
+    if plan is not None and plan.load.model == "open":
+        instants = list(islice(arrivals_of(plan.load), 5000))
+        assert all(a <= b for a, b in pairwise(instants))
+        assert all(0 <= t <= plan.arm_duration_s for t in instants)
 
 
 @settings(max_examples=60, deadline=None)

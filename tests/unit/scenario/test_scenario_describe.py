@@ -66,3 +66,20 @@ def test_the_closed_model_is_named_with_what_it_hides(plan_with: Callable[..., P
     for said in ("65 users", "closed model: at most 65 users", "coordinated omission", "metastable failure"):
         assert said in text
     assert "arrivals" not in text
+
+
+def test_sines_and_traces_are_shown_with_their_phase(
+    plan_with: Callable[..., Plan], target: Target, folder: Path
+) -> None:
+    (folder / "friday.csv").write_text("".join(f"{k / 10}\n" for k in range(300)))
+    plan = plan_with(
+        ("{steady: 10s}", "{steady: 10s, sine: 20%, period: 5s}"),
+        ("rate: +30%, ramp: 2s", "trace: friday.csv, from: 5s, speed: 120%, rate: +50%"),
+    )
+    data = json.loads(json.dumps(describe(plan, target), allow_nan=False))
+    assert [phase["arrivals"] for phase in data["phases"]] == [500, 1000, 359, 1000]
+    assert data["load"]["waves"][0]["amplitude"] == 20.0
+    assert data["load"]["traces"][0]["sha256"] == plan.load.traces[0].sha256
+    text = timeline_text(plan, target)
+    assert "1000 arrivals, sine of 20/s up and down every 5s\n" in text
+    assert "359 arrivals, friday.csv from 5s on at 120% speed, 150% of its arrivals\n" in text

@@ -13,7 +13,7 @@ from harness.faults.base import FaultType
 from harness.plan import Arm, Phase, Plan, PlannedFault, Retry
 from harness.scenario.models import Retries
 from harness.scenario.resolve import pool_size, resolve
-from harness.shapes import Segment
+from harness.shapes import Segment, Wave
 from harness.units import format_duration
 
 Planner = Callable[..., Plan]
@@ -64,6 +64,78 @@ def test_a_ramp_in_the_first_phase_starts_from_nothing(plan_with: Planner) -> No
     segments = plan_with(("{warm-up: 5s}", "{warm-up: 5s, ramp: 5s}")).load.segments
     assert segments[0] == Segment(0.0, 5.0, 0.0, 100.0)
     assert segments[1].start_s == 5.0
+
+
+def test_a_sine_goes_around_the_rate_of_its_phase(plan_with: Planner) -> None:
+    plan = plan_with(("ramp: 2s", "ramp: 2s, sine: 40%, period: 5s"))
+    assert plan.load.waves == (Wave(17.0, 35.0, 130.0, 40.0, 5.0),)
+    assert plan.load.segments[-2:] == (Segment(15.0, 17.0, 100.0, 130.0), Segment(35.0, 45.0, 100.0, 100.0))
+    assert plan.phases[2] == Phase("spike", 15.0, 35.0, 130.0)
+    assert plan.load.users == pool_size(170.0, 1.0, [])
+    assert plan_with(("ramp: 2s", "sine: 25/s, period: 5s")).load.waves[0].amplitude == 25.0
+
+
+def test_a_trace_takes_the_place_of_a_rate(plan_with: Planner, folder: Path) -> None:
+    (folder / "friday.csv").write_text("".join(f"{1.8e9 + k / 8}\n" for k in range(1000)))
+    plan = plan_with(("rate: +30%, ramp: 2s", "trace: friday.csv, from: 30s, speed: 200%, rate: +50%"))
+    (replay,) = plan.load.traces
+    assert (replay.start_s, replay.end_s, replay.from_s, replay.speed, replay.scale) == (15.0, 35.0, 30.0, 2.0, 1.5)
+    assert replay.arrivals == pytest.approx(20 * 8 * 2 * 1.5, abs=2)
+    assert plan.phases[2].rate == pytest.approx(24, abs=0.1)
+    assert [segment.start_s for segment in plan.load.segments] == [0.0, 5.0, 35.0]
+    assert plan.load.expected() == pytest.approx(2500 + 480, abs=2)
+    assert len(replay.sha256) == 64
+    slow = plan_with(("rate: +30%, ramp: 2s", "trace: friday.csv"), overrides=["load.phases[2].speed=50%"])
+    assert slow.load.traces[0].speed == 0.5
+
+
+def test_the_pool_of_users_is_made_for_the_busiest_second_of_a_trace(plan_with: Planner, folder: Path) -> None:
+    (folder / "burst.csv").write_text("0\n" + "10.5\n" * 500 + "19\n")
+    assert plan_with(("rate: +30%, ramp: 2s", "trace: burst.csv")).load.users == pool_size(500.0, 1.0, [])
+    (folder / "rates.csv").write_text("0,10\n5,700\n6,10\n")
+    plan = plan_with(("rate: +30%, ramp: 2s", "trace: rates.csv"))
+    assert plan.load.users == pool_size(700.0, 1.0, [])
+    assert plan.load.traces[0].arrivals == 50 + 700 + 140
+
+
+SHAPES_REFUSED = [
+    ("sine: 30%", "a sine needs both how far and how often, such as `sine: 30%, period: 20s`"),
+    ("period: 30s", "a sine needs both"),
+    ("sine: +30%, period: 5s", "without a sign, got `+30%`"),
+    ("sine: 0%, period: 5s", "above zero"),
+    ("sine: far, period: 5s", "expected a rate such as `120/s`"),
+    ("sine: 101%, period: 5s", "load.phases[2].sine: the rate would go below zero, by 101/s from 100/s"),
+    ("ramp: 20s, sine: 30%, period: 5s", "the ramp leaves no time for the sine"),
+    ("trace: none.csv", "load.phases[2].trace: no trace at "),
+    ("trace: friday.csv, ramp: 2s", "a trace has a course of its own"),
+    ("trace: friday.csv, sine: 3%, period: 2s", "a trace has a course of its own"),
+    ("trace: friday.csv, rate: 20/s", "scale them by a signed percentage such as `rate: +30%`"),
+    ("trace: friday.csv, speed: 2x", "load.phases[2].speed: expected a percentage"),
+    ("trace: friday.csv, speed: 0%", "must be at least 0.001"),
+    ("trace: friday.csv, form: 2s", "did you mean `from`"),
+    ("from: 2s", "`from` and `speed` belong to a `trace: FILE`"),
+    ("trace: short.csv", "load.phases[2].trace: the trace ends 12s into a phase of 20s"),
+    ("trace: friday.csv, from: 40s", "friday.csv: holds nothing from 40 s to 60 s\n  its last line is at 30 s"),
+    ("trace: broken.csv", "broken.csv:2: expected a time such as `12.25`, or a time and a rate, got `soon`"),
+    ("trace: folder", "load.phases[2].trace: no trace at "),
+]
+
+
+@pytest.mark.parametrize(("keys", "said"), SHAPES_REFUSED)
+def test_an_impossible_course_is_refused(plan_with: Planner, folder: Path, keys: str, said: str) -> None:
+    (folder / "friday.csv").write_text("0\n15\n30\n")
+    (folder / "short.csv").write_text("0\n12\n")
+    (folder / "broken.csv").write_text("0\nsoon\n")
+    (folder / "folder").mkdir()
+    with pytest.raises(ScenarioError) as caught:
+        plan_with(("rate: +30%, ramp: 2s", keys))
+    assert said in str(caught.value)
+
+
+def test_a_phase_or_ramp_of_no_length_is_refused(plan_with: Planner) -> None:
+    for length in ("{steady: 0.0000000001s}", "{steady: 5s, ramp: 0.0001us}"):
+        with pytest.raises(ScenarioError, match="shorter than a nanosecond"):
+            plan_with(("{steady: 10s}", length))
 
 
 def test_the_closed_model_plans_numbers_of_users(plan_with: Planner) -> None:
@@ -326,6 +398,8 @@ CLOSED_REFUSED = [
     ((("rate: 100/s", "timeout: 2s"), ("timeout: 1s", "pool: 9")), "load.rate: is missing\n  open model: the steady"),
     ((("timeout: 1s", "concurrency: 9"),), "outage.yaml:8:3: load.concurrency: belongs to the closed model"),
     ((("rate: +30%", "concurrency: 9"),), "load.phases[2].concurrency: belongs to the closed model\n  give a `rate`"),
+    ((CLOSED, ("rate: +30%, ramp: 2s", "sine: 30%, period: 2s")), "phases[2].sine: belongs to the open model"),
+    ((CLOSED, ("rate: +30%, ramp: 2s", "trace: friday.csv")), "phases[2].trace: belongs to the open model"),
     ((("rate: +30%", "concurrency: 9.5"),), "expected a number of users such as `+30%` or `65`, got `9.5`"),
     ((("rate: 100/s", "model: close"),), "did you mean `closed`"),
 ]

@@ -1,5 +1,6 @@
 """What ships resolves: the scenarios in all variants, the starter, and the schemas that editors use."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,9 @@ def test_the_schema_accepts_the_shipped_target() -> None:
         (("load", "phases", 2, "concurrency"), "30%"),
         (("load", "phases", 1), {"steady": "10"}),
         (("load", "phases", 2, "rate"), "30%"),
+        (("load", "phases", 2), {"spike": "20s", "sine": "30%"}),
+        (("load", "phases", 2), {"spike": "20s", "sine": "+30%", "period": "5s"}),
+        (("load", "phases", 2), {"spike": "20s", "speed": "200%"}),
         (("faults", 0), {"redis-dwon": {"at": "spike", "for": "3s"}}),
         (("faults", 0), {"latency": {"at": "spike", "for": "3s", "latency": "1s"}}),
         (("faults", 0), {"latency": {"on": "app->redis", "at": "spike", "for": "3s"}}),
@@ -101,6 +105,28 @@ def test_the_schema_refuses_what_the_loader_refuses(
     document = read_file(folder / "outage.yaml").replaced(path, value, "")
     with pytest.raises(jsonschema.ValidationError):
         _check(scenario_schema(catalogue), document.data)
+
+
+EXAMPLES = re.findall(r"```yaml\n(.*?)```", (shipped("scenarios") / "README.md").read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_the_examples_of_loads_are_plans(folder: Path, catalogue: Mapping[str, FaultType], example: str) -> None:
+    (folder / "traces").mkdir()
+    (folder / "traces" / "friday.csv").write_text("".join(f"{1.8e9 + k / 4}\n" for k in range(80_000)))
+    (folder / "traces" / "daily.csv").write_text("time,rate\n0,80\n3600,120\n")
+    text = (folder / "outage.yaml").read_text()
+    load = re.compile(r"^load:\n(  .*\n)+", re.MULTILINE)
+    (folder / "example.yaml").write_text(load.sub(example, text).replace("at: spike + 5s", "at: 12s"))
+    assert resolve(folder / "example.yaml", catalogue=catalogue).load.duration_s > 30
+    _check(scenario_schema(catalogue), read_file(folder / "example.yaml").data)
+
+
+def test_the_schema_accepts_sines_and_traces(folder: Path, catalogue: Mapping[str, FaultType]) -> None:
+    day = {"day": "60s", "rate": "+10%", "sine": "30%", "period": "20s"}
+    friday = {"friday": "60s", "trace": "friday.csv", "from": "2h", "speed": "200%", "rate": "-50%"}
+    document = read_file(folder / "outage.yaml").replaced(("load", "phases"), [{"warm-up": "5s"}, day, friday], "")
+    _check(scenario_schema(catalogue), document.data)
 
 
 def test_the_schema_accepts_the_closed_model(folder: Path, catalogue: Mapping[str, FaultType]) -> None:
