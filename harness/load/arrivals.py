@@ -20,7 +20,7 @@ import random
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, islice
 from pathlib import Path
 
 from harness.plan import Load
@@ -39,6 +39,7 @@ __all__ = [
     "draw_indices",
     "ramp",
     "replayed",
+    "schedule",
     "sine",
     "step",
 ]
@@ -131,6 +132,15 @@ def replayed(
     replay = Replay(0.0, for_s, str(file), from_s=from_s, speed=speed, scale=scale)
     shape = replay.shape_of(replay.read())
     return shape if isinstance(shape, Instants) else Poisson(Rate((shape,)), seed)
+
+
+def schedule(load: Load, weights: Sequence[float], worker: int, workers: int) -> Iterator[tuple[float, int]]:
+    """The (instant in s, index of the task) of each arrival of one worker, ascending.
+
+    The schedule of all workers together is the same for the same seed; arrival k is worker `k % workers`'s.
+    """
+    everything = zip(arrivals_of(load), draw_indices(weights, load.seed), strict=False)
+    return islice(everything, worker, None, workers)
 
 
 def draw_indices(weights: Sequence[float], seed: int) -> Iterator[int]:

@@ -5,29 +5,17 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import islice
 from typing import Any, Final
 
 import gevent
 from gevent.hub import get_hub
 
 from harness.clock import NS
-from harness.load.arrivals import arrivals_of, draw_indices
 from harness.load.recorder import Arrival, Task
 from harness.load.session import Session
 from harness.load.turn import Turn, perform
-from harness.plan import Load
 
 _SWEEP_INTERVAL_S: Final = 0.02
-
-
-def schedule(load: Load, weights: Sequence[float], worker: int, workers: int) -> Iterator[tuple[float, int]]:
-    """The (instant in s, index of the task) of each arrival of one worker, ascending.
-
-    The schedule of all workers together is the same for the same seed; arrival k is worker `k % workers`'s.
-    """
-    everything = zip(arrivals_of(load), draw_indices(weights, load.seed), strict=False)
-    return islice(everything, worker, None, workers)
 
 
 class Pool:
@@ -108,7 +96,7 @@ class ShuffledPool(Pool):
 
 
 class Pacer:
-    """Releases the arrivals of `plan` (see `schedule`) into the pool of their task's user class."""
+    """Releases the arrivals of `plan` (see `arrivals.schedule`) into the pool of their task's user class."""
 
     def __init__(
         self,

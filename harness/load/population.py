@@ -11,9 +11,10 @@ from locust.user import User
 
 from harness.clock import NS, now_ns
 from harness.errors import LoadError
+from harness.load.arrivals import schedule
 from harness.load.crowd import Crowd, changes, share
 from harness.load.locustfile import Locustfile
-from harness.load.pacer import Pacer, Pool, ShuffledPool, schedule
+from harness.load.pacer import Pacer, Pool, ShuffledPool
 from harness.load.session import Session
 from harness.load.spec import WorkerSpec
 from harness.load.stock import StockUsers

@@ -13,10 +13,10 @@ from harness.load.arrivals import (
     draw_indices,
     ramp,
     replayed,
+    schedule,
     sine,
     step,
 )
-from harness.load.pacer import schedule
 from harness.plan import Load
 from harness.shapes import Segment, Wave
 from harness.traces import Replay
