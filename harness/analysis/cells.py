@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,13 +50,23 @@ class Pair:
     fault: Cells
     calm_baseline: Sequence[NDArray[np.intp]]
     calm_fault: Sequence[NDArray[np.intp]]
+    _measured: dict[float, Noise] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def noise_of_failures(self) -> Noise:
         """How the failed share wanders where nothing disturbs it."""
-        return measure([(cells.failed[bins], cells.arrivals[bins]) for cells, bins in self._calm()])
+        # Every check asks for the same noise, and it costs more than what is done with it: remembered, by share.
+        if 0.0 not in self._measured:
+            calm = self._calm()
+            self._measured[0.0] = measure([(cells.failed[bins], cells.arrivals[bins]) for cells, bins in calm])
+        return self._measured[0.0]
 
     def noise_of_quantile(self, share: float) -> Noise:
         """How the share of arrivals beyond the `share` quantile wanders, each stretch around its own quantile."""
+        if share not in self._measured:
+            self._measured[share] = self._beyond(share)
+        return self._measured[share]
+
+    def _beyond(self, share: float) -> Noise:
         stretches = []
         for cells, bins in self._calm():
             felt = cells.felt[bins]

@@ -61,10 +61,12 @@ def quantile_estimate(
     independent ones. Raises ValueError for an empty histogram.
     """
     limits = wilson(share * effective_n, effective_n, critical)
-    at = [int(quantile_bin(counts, level)) for level in (share, limits.low, limits.high)]
-    if at[0] < 0:
+    running = np.cumsum(counts, dtype=np.int64)
+    if not len(running) or running[-1] == 0:
         raise ValueError("expected at least one observation")
-    return Estimate(*(float(middles_ms[index]) for index in at))
+    levels = np.array((share, limits.low, limits.high))
+    at = np.searchsorted(running, np.maximum(1, np.ceil(levels * int(running[-1]) - 1e-9)))
+    return Estimate(*middles_ms[at].tolist())
 
 
 def fewest_for(share: float) -> int:

@@ -17,8 +17,8 @@ Counts = NDArray[np.integer]
 Floats = NDArray[np.float64]
 
 FEWEST_BLOCKS = 6
-_FLIPS = 1999
-_WIDEST = 160
+_FLIPS = 999
+_WIDEST = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ def _distances(one: Floats, other: Floats, values: Floats) -> tuple[Floats, Floa
 
 
 def _coarser(one: Floats, other: Floats, values: Floats) -> tuple[Floats, Floats, Floats]:
-    """The same with at most 160 bins, merged where there is the least to tell apart: by equal counts, not by width."""
+    """The same with at most 128 bins, merged where there is the least to tell apart: by equal counts, not by width."""
     total = (one + other).sum(axis=0)
     if len(values) <= _WIDEST:
         return one, other, values

@@ -25,7 +25,7 @@ def test_the_distances_are_scipys():
     samples = [np.repeat(VALUES, counts.sum(axis=0)) for counts in (one, other)]
     assert found.ks == pytest.approx(stats.ks_2samp(*samples).statistic)
     assert found.wasserstein == pytest.approx(stats.wasserstein_distance(*samples))
-    assert found.ks_p == pytest.approx(1 / 2000)
+    assert found.ks_p == pytest.approx(1 / 1000)
 
 
 def test_seconds_that_wander_together_raise_no_more_false_alarms_than_asked_for():
