@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 from harness.analysis.verdict import Comparison, Verdict
-from harness.report import numbers
+from harness.report import numbers, words
 from harness.report.atomic import write_text
 from harness.report.markup import clean
 
@@ -47,6 +47,7 @@ def render_junit(verdict: Verdict) -> str:
         ("cascade", verdict.cascade.klass),
         ("exit_code", int(verdict.exit_code)),
         ("sentence", verdict.sentence),
+        *((("repeats", " ".join(words.repeats(verdict))),) if verdict.repeats else ()),
     ):
         ET.SubElement(properties, "property", {"name": key, "value": clean(value)})
     suite.extend(cases)
@@ -60,7 +61,9 @@ def _expectation(comparison: Comparison, suite: str) -> ET.Element:
         if value is not None:
             detail.append(f"{arm}: {numbers.level(comparison, value)}")
     if comparison.difference is not None:
-        detail.append(f"difference: {numbers.difference(comparison)}")
+        detail.append(f"difference: {numbers.difference(comparison)}, interval of {numbers.confidence([comparison])}")
+    if comparison.p_adjusted is not None:
+        detail.append(f"p, adjusted for all expectations: {numbers.number(comparison.p_adjusted)}")
     return _case(
         comparison.expectation, suite, _TAGS.get(comparison.outcome), comparison.why or comparison.outcome, detail
     )

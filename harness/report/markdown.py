@@ -41,6 +41,9 @@ def render_summary(verdict: Verdict) -> str:
         f"- **Damage: {klass.word.lower()}.** {text(words.extent(verdict))}",
         f"- **Recovery:** {text(words.recovery(verdict.recovery))}",
     ]
+    lines += [f"- **Repeats:** {text(line)}" for line in words.repeats(verdict)]
+    for label, found in (("All expectations together", words.together(verdict)), ("Also", words.changes(verdict))):
+        lines += [f"- **{label}:** {text(found)}"] if found else []
     if verdict.cascade.onsets:
         onsets = sorted(verdict.cascade.onsets, key=lambda onset: (onset.t_s, onset.series))
         listed = ", ".join(f"{text(o.series)} at {numbers.seconds(o.t_s)}" for o in onsets[:_ONSETS])
@@ -66,7 +69,7 @@ def _held_down(start: re.Match[str]) -> str:
 
 def _table(verdict: Verdict) -> list[str]:
     rows = [
-        "| | Expectation | Baseline | With fault | Difference (95 % interval) |",
+        f"| | Expectation | Baseline | With fault | Difference ({numbers.confidence(verdict.comparisons)} interval) |",
         "| --- | --- | ---: | ---: | ---: |",
     ]
     for comparison in verdict.comparisons:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from harness.analysis.verdict import Comparison, Interval
@@ -92,6 +93,19 @@ def interval(bounds: Interval, unit: str, *, sign: bool = True) -> str:
         return f"at least {write(bounds.low, unit)}"
     low = write(bounds.low, "")
     return f"{low} to {write(bounds.high, unit)}"
+
+
+def p_value(value: float | None) -> str:
+    """A p-value to two digits; very small ones as a bound."""
+    if value is None:
+        return NONE
+    return "< 0.0001" if value < 0.0001 else number(value, digits=2)
+
+
+def confidence(comparisons: Iterable[Comparison]) -> str:
+    """The confidence of their intervals, for a heading: `95 %`; of repeated runs it is that of those with numbers."""
+    found = {comparison.confidence for comparison in comparisons if comparison.n_fault}
+    return f"{min(found, default=0.95) * 100:.0f} %"
 
 
 def level(comparison: Comparison, value: float | None) -> str:

@@ -77,7 +77,7 @@ def _table(comparisons: tuple[Comparison, ...]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     table.add_column("", no_wrap=True)
     table.add_column("expectation", overflow="fold")
-    for heading in ("baseline", "with fault", "difference (95 % interval)"):
+    for heading in ("baseline", "with fault", f"difference ({numbers.confidence(comparisons)} interval)"):
         table.add_column(heading, justify="right")
     for comparison in comparisons:
         sign = words.OUTCOMES[comparison.outcome]
@@ -112,6 +112,9 @@ def _facts(verdict: Verdict, folder: Path) -> list[tuple[str, str]]:
         ("damage", f"{klass.icon} {klass.word.lower()}: {_line(words.extent(verdict))}"),
         ("recovery", _line(words.recovery(verdict.recovery))),
     ]
+    facts += [("repeats", _line(line)) for line in words.repeats(verdict)]
+    facts += [("together", _line(words.together(verdict)))] if words.together(verdict) else []
+    facts += [("also", _line(words.changes(verdict)))] if words.changes(verdict) else []
     facts += [("note" if verdict.validity.valid else "not valid", _line(reason)) for reason in verdict.validity.reasons]
     return [*facts, ("report", str(RunFolder(folder).report))]
 

@@ -6,8 +6,11 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.analysis.verdict import CascadeClass, Comparison, Evidence, Outcome, Recovery, Verdict
+from harness.analysis.verdict import CascadeClass, Comparison, Contrast, Evidence, Outcome, Recovery, Verdict
 from harness.report import numbers
+
+SURE = 0.05
+"""An adjusted p-value at which a row of the full table counts as changed."""
 
 Tone = Literal["good", "bad", "warn", "neutral"]
 
@@ -101,19 +104,66 @@ def met(evidence: Evidence) -> Sign:
     return Sign("✗", "yes", "bad", "") if evidence.met else Sign("✓", "no", "good", "")
 
 
-def subject(comparison: Comparison) -> str:
+def repeats(verdict: Verdict) -> list[str]:
+    """What repeated pairs of runs say together, and each pair that was left out; nothing for a single pair."""
+    found = verdict.repeats
+    if found is None:
+        return []
+    classes = ", ".join(f"{name} in {count} of {found.used}" for name, count in found.classes.items())
+    lines = [f"{found.sentence} Damage: {classes}." if classes else found.sentence]
+    return lines + [f"left out: {pair.baseline} and {pair.fault}: {pair.why}" for pair in found.pairs if not pair.used]
+
+
+def together(verdict: Verdict) -> str:
+    """The primary question: whether anything that is bounded went beyond its margin; "" where that says nothing new."""
+    found = verdict.composite
+    if found is None or found.p is None or len(found.expectations) < 2:
+        return ""
+    beyond = "something is" if found.p <= found.alpha else "nothing is surely"
+    flips = "" if found.p_sign_flips is None else f", by sign flips {numbers.number(found.p_sign_flips)}"
+    return (
+        f"of {len(found.expectations)} expectations on numbers, {beyond} beyond its margin "
+        f"(p {numbers.p_value(found.p)}{flips}; {numbers.number(found.alpha * 100)} % is the limit)"
+    )
+
+
+def changed(verdict: Verdict) -> list[Contrast]:
+    """Rows of the full table that changed for sure while the fault was on or after it, the largest change first."""
+    sure = [row for row in verdict.table if row.p_adjusted is not None and row.p_adjusted <= SURE]
+    return sorted(sure, key=lambda row: (-abs(row.difference or 0.0), row.endpoint, row.metric, row.phase))
+
+
+def changes(verdict: Verdict) -> str:
+    """How much of the full table changed for sure, in words; "" without a table."""
+    looked_at = [row for row in verdict.table if row.p_adjusted is not None]
+    if not looked_at:
+        return ""
+    count = len(changed(verdict))
+    noun = "number" if len(looked_at) == 1 else "numbers"
+    return (
+        f"{count} of {len(looked_at)} {noun} (endpoint, metric, during or after the fault) changed for sure, "
+        "corrected for so many looks (Holm)"
+    )
+
+
+def subject(comparison: Comparison | Contrast) -> str:
     """What was compared, for people: `error rate, all endpoints`, `p95 response time of checkout`."""
-    metric = comparison.metric
+    return subject_of(comparison.metric, comparison.endpoint)
+
+
+def subject_of(metric: str, endpoint: str) -> str:
+    """A metric of an endpoint ("" for all together), for people."""
     names = {
         "error-rate": "error rate",
         "goodput": "goodput (useful answers per second)",
+        "attempts": "attempts per request",
         "recovery": "time to recovery",
         "cascade": "how far the damage spread",
     }
     name = names.get(metric, f"{metric} response time" if metric[:1] == "p" and metric[1:2].isdigit() else metric)
     if metric in ("recovery", "cascade"):
         return name
-    return f"{name} of {comparison.endpoint}" if comparison.endpoint else f"{name}, all endpoints"
+    return f"{name} of {endpoint}" if endpoint else f"{name}, all endpoints"
 
 
 def recovery(found: Recovery) -> str:

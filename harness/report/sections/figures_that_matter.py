@@ -34,8 +34,10 @@ def figures_that_matter(context: Context) -> Part | None:
         return None
     intro = el(
         "p",
-        "An interval is the range in which the true value lies with 95 % confidence, ",
-        "judged from how much this run fluctuated by itself.",
+        f"An interval is the range in which the true value lies with {numbers.confidence(comparisons)} confidence, ",
+        "judged from how much this run fluctuated by itself."
+        if context.verdict.repeats is None or context.verdict.repeats.used < 2
+        else "judged from how the pairs of runs differ.",
         class_="words",
     )
     shown = el("div", [_card(card) for card in cards], class_="cards")
@@ -61,7 +63,7 @@ def _of_comparison(comparison: Comparison) -> Number:
         value = numbers.level(comparison, comparison.fault)
     lines = []
     if limits := numbers.bounds(comparison):
-        lines.append(f"95 % interval: {limits}")
+        lines.append(f"{numbers.confidence([comparison])} interval: {limits}")
     if comparison.baseline is not None and comparison.fault is not None:
         before, after = (numbers.level(comparison, x) for x in (comparison.baseline, comparison.fault))
         lines.append(f"{before} in the baseline, {after} with the fault")
@@ -109,7 +111,15 @@ def _card(card: Number) -> Markup:
 def _expectations(comparisons: tuple[Comparison, ...]) -> Markup:
     return table(
         "Every expectation of the scenario, and whether it held",
-        ["Expectation", "Held?", "Baseline", "With fault", "Measured", "95 % interval", "Why"],
+        [
+            "Expectation",
+            "Held?",
+            "Baseline",
+            "With fault",
+            "Measured",
+            f"{numbers.confidence(comparisons)} interval",
+            "Why",
+        ],
         [
             [
                 comparison.expectation,

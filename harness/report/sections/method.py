@@ -135,11 +135,14 @@ def _words(context: Context) -> Markup:
         ),
         el(
             "p",
-            "An expectation fails when the whole 95 % interval lies beyond what was allowed, holds when the whole "
+            "An expectation fails when the whole interval lies beyond what was allowed, holds when the whole "
             "interval lies within it, and is undecided otherwise. ",
             "With one run per arm the claims are about this run; repeated runs tell how far they carry."
             if len(context.fault_arms) < 2
-            else f"{len(context.fault_arms)} pairs of runs were made; the unit is the run.",
+            else f"{len(context.fault_arms)} pairs of runs were made. The run is the unit: what is held against the "
+            "margin is how the pairs agree (paired t-test at 5 %, one-sided, so the intervals have 90 %).",
+            " Several expectations are several chances of a false alarm, so each is corrected for the others; the full "
+            "table is corrected for all its rows (Holm).",
         ),
     )
 
