@@ -121,18 +121,24 @@ def simulate(file: str, scale: int, out: Path, quiet: bool, as_json: bool, **cho
 @cli.command()
 @click.argument("file")
 @_scenario_options
+@OUT
 @AS_JSON
-def plan(file: str, as_json: bool, **choices: Any) -> None:
-    """Check a scenario and show everything that would happen and when; touch nothing."""
+def plan(file: str, out: Path, as_json: bool, **choices: Any) -> None:
+    """Check a scenario; show what would happen and when, and what it could tell. Touch nothing.
+
+    How small an effect would be found is told from earlier runs of the scenario in the results folder, if there are.
+    """
     from harness import experiment
+    from harness.report.foresight import foresight_data, foresight_text
     from harness.scenario.describe import describe, timeline_text
 
     planned = experiment.plan(find_scenario(file), **choices)
-    click.echo(
-        json.dumps(describe(planned.plan, planned.target), indent=2)
-        if as_json
-        else timeline_text(planned.plan, planned.target)
-    )
+    foresight = experiment.foretell(planned, out)
+    if as_json:
+        data = {**describe(planned.plan, planned.target), "power": foresight_data(foresight)}
+        click.echo(json.dumps(data, indent=2))
+    else:
+        click.echo(f"{timeline_text(planned.plan, planned.target)}\n\n{foresight_text(foresight)}")
 
 
 @cli.command()

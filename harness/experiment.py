@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.analysis.analyse import analyse
+from harness.analysis.history import read_history
+from harness.analysis.power import Foresight, foresee
 from harness.analysis.verdict import Verdict, write
 from harness.display import Display
 from harness.errors import HarnessError, RecordError
@@ -74,6 +76,11 @@ def plan(
     )
     target = load_target(resolved.target_folder)
     return Planned(replace(resolved, load=replace(resolved.load, workers=workers)), target)
+
+
+def foretell(planned: Planned, results: Path) -> Foresight:
+    """What the plan can tell before it is run, with what earlier runs in `results` say about its numbers."""
+    return foresee(planned.plan, read_history(results, planned.plan), tuple(planned.target.dependencies))
 
 
 def load_hosts(count: int | None, bind: str | None) -> Bind | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import random
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -43,8 +44,8 @@ def resolve(
     """The plan of a scenario file; nothing is started or touched.
 
     `variant` takes the place of the file's own, `overrides` are `path=value` and win over everything in the file.
-    Without a `seed` one is drawn; the plan always carries it. `repeat` pairs of arms are interleaved A B B A;
-    `only` keeps the arms of one kind, `baseline` or `fault`.
+    Without a `seed` one is drawn; the plan always carries it. `repeat` pairs of arms are interleaved in an order that
+    is drawn; `only` keeps the arms of one kind, `baseline` or `fault`.
     Raises ScenarioError for anything that is wrong with the file, its target or the command line.
     """
     if not 1 <= repeat <= MAX_REPEAT:
@@ -89,7 +90,7 @@ def resolve(
         target_folder=str(target.folder),
         variant=scenario.variant or "default",
         settings=target.environment(preset, scenario.settings),
-        arms=_arms(repeat, only),
+        arms=_arms(repeat, only, load.seed),
         phases=phases,
         load=load,
         faults=faults,
@@ -208,10 +209,17 @@ def _held_s(timeout_s: float, retry: Retries) -> float:
     return timeout_s * (1 + retry.allowed) + sum(waits) * share
 
 
-def _arms(repeat: int, only: str | None) -> tuple[Arm, ...]:
+def _arms(repeat: int, only: str | None, seed: int) -> tuple[Arm, ...]:
+    """Pairs of arms, side by side. Of every two pairs one begins with the baseline and the other with the fault.
+
+    Which of them is drawn, so that neither a drift of the machine nor a rhythm of it goes along with the order.
+    """
+    drawn = random.Random(f"order of arms {seed}")
     arms: list[Arm] = []
+    kinds: tuple[ArmKind, ...] = ("baseline", "fault")
     for pair in range(1, repeat + 1):
-        kinds: tuple[ArmKind, ...] = ("baseline", "fault") if pair % 2 else ("fault", "baseline")
+        if pair % 2 == 0 or (repeat > 1 and drawn.random() < 0.5):
+            kinds = kinds[::-1]
         arms += [Arm(f"{kind}-{pair}", kind, pair) for kind in kinds if only in (None, kind)]
     return tuple(arms)
 

@@ -168,15 +168,17 @@ def test_a_fault_twice_has_two_ids(plan_with: Planner) -> None:
     assert [fault.id for fault in plan_with(("for: 10s}", again)).faults] == ["redis-down", "redis-down-2"]
 
 
-def test_arms_are_interleaved(plan_with: Planner) -> None:
-    assert [arm.name for arm in plan_with(repeat=3).arms] == [
-        "baseline-1",
-        "fault-1",
-        "fault-2",
-        "baseline-2",
-        "baseline-3",
-        "fault-3",
-    ]
+def test_arms_are_interleaved_in_an_order_that_is_drawn(plan_with: Planner) -> None:
+    first_kinds = set()
+    for seed in range(12):
+        arms = plan_with(repeat=4, seed=seed).arms
+        assert [arm.pair for arm in arms] == [1, 1, 2, 2, 3, 3, 4, 4]
+        begins = [arm.kind for arm in arms[::2]]
+        assert sorted(begins[:2]) == sorted(begins[2:]) == ["baseline", "fault"]
+        assert plan_with(repeat=4, seed=seed).arms == arms
+        first_kinds.add(begins[0])
+        assert [arm.kind for arm in plan_with(seed=seed).arms] == ["baseline", "fault"]
+    assert first_kinds == {"baseline", "fault"}
     assert plan_with(repeat=2, only="fault").arms == (Arm("fault-1", "fault", 1), Arm("fault-2", "fault", 2))
 
 
