@@ -183,6 +183,12 @@ def info_of(plan: Plan, target: Target, run_id: str) -> dict[str, Any]:
         "host": facts.host(),
         "seeds": {"seed": plan.seed},
         "phases": [asdict(phase) for phase in plan.phases],
+        "load": {
+            "model": plan.load.model,
+            "spacing": plan.load.spacing if plan.load.model == "open" else None,
+            "users": plan.load.users,
+            "traces": [asdict(replay) for replay in plan.load.traces],
+        },
         "faults": [
             {**asdict(fault), "params": dict(fault.params), "written": dict(entry[fault.kind])}
             for fault, entry in zip(plan.faults, plan.scenario["faults"], strict=True)

@@ -47,6 +47,7 @@ def build_record(
     telemetry: Iterable[tuple[str, float, str, str, float]] = (),
     valid: bool = True,
     seed: int = 1,
+    model: str = "open",
 ) -> Path:
     """Write a record of `pairs` baseline and fault arms of a synthetic service; returns the folder.
 
@@ -90,6 +91,7 @@ def build_record(
             "faults": [{"redis-down": {"at": f"{begin:g}s", "for": f"{end - begin:g}s"}}],
             "expect": list(expect),
         },
+        "load": {"model": model},
         "phases": [{"name": n, "start_s": a, "end_s": b, "rate": rate} for n, a, b in phases],
         "target": {
             "dependencies": {endpoint: list(components) for endpoint, components in declared.items()},

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from harness.analysis.experiment import Experiment, unpaired
 from harness.analysis.verdict import Validity
+from harness.plan import CLOSED_MODEL_HIDES
 
 if TYPE_CHECKING:
     from harness.record.reader import Record
@@ -45,7 +46,10 @@ def assess(record: Record, experiments: Sequence[Experiment]) -> Trust:
     ]
     if record.info.pairs():
         reasons += [f"{arm} has no counterpart and is left out" for arm in unpaired(record)]
-    return Trust(Validity(not whole and not all(spoilt), tuple(dict.fromkeys(reasons))), left_out)
+    valid = not whole and not all(spoilt)
+    if valid and record.info.load.model == "closed":
+        reasons.append(f"the load was of the closed model. {CLOSED_MODEL_HIDES}")
+    return Trust(Validity(valid, tuple(dict.fromkeys(reasons))), left_out)
 
 
 def _of_little_use(experiment: Experiment) -> str:

@@ -89,6 +89,18 @@ class PhaseInfo(_Part):
         return given
 
 
+class LoadInfo(_Part):
+    """How the load was made. In the closed model, arrivals were due whenever their user was ready for them.
+
+    `users` is how many there were at most; `traces` lists what was replayed, with digests of the sections.
+    """
+
+    model: Literal["open", "closed"] = "open"
+    spacing: str | None = None
+    users: int | None = None
+    traces: tuple[dict[str, Any], ...] = ()
+
+
 class FaultInfo(_Part):
     """A planned fault: `id` as in the events' `fault`, its time in seconds since the arm's start.
 
@@ -147,6 +159,7 @@ class RunInfo(_Part):
     scenario_sha256: str = ""
     arms: tuple[ArmInfo, ...] = Field(description="in the order in which they ran; arms never begun are absent")
     phases: tuple[PhaseInfo, ...]
+    load: LoadInfo = LoadInfo()
     target: TargetInfo
     faults: tuple[FaultInfo, ...] = ()
     validity: ValidityInfo

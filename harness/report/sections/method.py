@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
 
+from harness.plan import CLOSED_MODEL_HIDES
 from harness.report import numbers
 from harness.report.context import Context
 from harness.report.markup import Content, Markup, el, join, table
@@ -20,6 +21,20 @@ _FILES = {
     "events.jsonl": "phases, faults (requested, confirmed, cleared), aborts",
     "verdict.json": "every number of this report",
     "junit.xml": "the expectations as test cases",
+}
+
+_LOADS: dict[str, tuple[Content, ...]] = {
+    "open": (
+        "The same load, request by request and at the same planned moments, was sent to the same system twice: "
+        "once undisturbed (baseline), once with the fault. ",
+        el("strong", "Open model"),
+        ": requests arrive as they would from people who do not know of each other, so a slow system is not spared.",
+    ),
+    "closed": (
+        "The same users worked with the same system twice: once undisturbed (baseline), once with the fault. ",
+        el("strong", "Closed model"),
+        f": a user's next request comes when the one before has been answered. {CLOSED_MODEL_HIDES}",
+    ),
 }
 
 
@@ -127,9 +142,8 @@ def _words(context: Context) -> Markup:
         _simulated(context.record.info.simulated),
         el(
             "p",
-            "The same load, request by request and at the same planned moments, was sent to the same system twice: "
-            "once undisturbed (baseline), once with the fault. Requests arrive as they would from people who do not "
-            "know of each other, so a slow system is not spared. What is compared is ",
+            *_LOADS[context.record.info.load.model],
+            " What is compared is ",
             el("strong", f"second {times} of both"),
             ". A request is counted once, by what its user got in the end, from the moment it should have been sent.",
         ),

@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 import report_stories
+from record_builder import build_record
 from rich.console import Console
 
+from harness.analysis.analyse import analyse
 from harness.analysis.verdict import Cascade, Interval, Recovery, Validity, Verdict
-from harness.record.reader import Record
+from harness.record.reader import Record, read
 from harness.report import numbers, words
+from harness.report.html import render_html
 from harness.report.junit import render_junit
 from harness.report.markdown import render_summary
 from harness.report.terminal import render, render_plain, render_text
@@ -223,3 +226,22 @@ def test_a_collapse_that_the_scenario_expects_is_a_pass_but_not_a_green_one(cont
     sign = words.headline(dataclasses.replace(contained, cascade=Cascade("metastable", "It stayed.", (), ())))
     assert (sign.icon, sign.tone) == ("✓", "warn")
     assert "metastable" in sign.word
+
+
+def test_a_closed_load_is_named_wherever_the_verdict_is_read(tmp_path: Path) -> None:
+    folder = build_record(tmp_path / "closed", fault_error=0.5, expect=["no cascade"], model="closed")
+    record = read(folder)
+    verdict = analyse(record)
+    assert verdict.validity.valid
+    page = render_html(record, verdict)
+    for said in (render_summary(verdict), render_plain(verdict, folder=folder), page):
+        assert "the load was of the closed model" in said
+        assert "coordinated omission" in said
+    assert "<strong>Closed model</strong>" in page
+    assert "so a slow system is not spared" not in page
+    assert "closed model" not in render_plain(analyse(read(build_record(tmp_path / "open"))), folder=folder)
+
+
+def test_a_closed_load_is_no_reason_for_being_invalid(tmp_path: Path) -> None:
+    record = read(build_record(tmp_path, valid=False, model="closed"))
+    assert not [reason for reason in analyse(record).validity.reasons if "closed" in reason]
