@@ -17,7 +17,9 @@ P95_INCREASE = 0.2
 P95_ON_TOP_MS = 10.0
 _FEWEST_ARRIVALS = 10
 _OVERWHELMING_ERRORS = 4 * ERROR_POINTS + 0.04
-_OVERWHELMING_P95 = 4 * P95_INCREASE + 0.4
+_SLOW = 0.05
+# One arrival in 20 is slower than the p95. A few pauses of a machine move the p95 far, but never make so many slow.
+_OVERWHELMING_SLOW = 4 * _SLOW + 0.04
 _TAIL_S = 10
 
 
@@ -74,7 +76,20 @@ def _assess(pair: Pair, stretch: str, bins: slice, level: float) -> Damage:
     few = min(int(np.sum(cells.arrivals[bins])) for cells in (pair.baseline, pair.fault)) < _FEWEST_ARRIVALS
     if failure is None or p95 is None or few:
         return Damage(pair.endpoint, stretch, None, None, failure, p95)
-    return Damage(pair.endpoint, stretch, _more_errors(failure), _slower(p95), failure, p95)
+    slower = _slower(p95, _slow_share(pair, bins, p95.baseline.value))
+    return Damage(pair.endpoint, stretch, _more_errors(failure), slower, failure, p95)
+
+
+def slow_limit_ms(p95_ms: float) -> float:
+    """From when on a response is slow where the baseline arm's p95 is `p95_ms`."""
+    return max(p95_ms * (1 + P95_INCREASE), p95_ms + P95_ON_TOP_MS)
+
+
+def _slow_share(pair: Pair, bins: slice, p95_ms: float) -> float:
+    """The share of the fault arm's arrivals that are slow."""
+    felt = pair.fault.felt[bins].sum(axis=0)
+    beyond = int(np.searchsorted(pair.fault.middles_ms, slow_limit_ms(p95_ms), side="right"))
+    return float(felt[beyond:].sum() / felt.sum())
 
 
 def _more_errors(effect: Effect) -> bool | None:
@@ -85,11 +100,11 @@ def _more_errors(effect: Effect) -> bool | None:
     return False
 
 
-def _slower(effect: Effect) -> bool | None:
+def _slower(effect: Effect, slow_share: float) -> bool | None:
     relative, plain = effect.relative, effect.relative_plain
     if relative is None or plain is None:
         return None
-    if relative.value > _OVERWHELMING_P95 and _beyond(plain, effect.change_plain) and effect.n_fault >= effect.fewest:
+    if slow_share > _OVERWHELMING_SLOW and _beyond(plain, effect.change_plain) and effect.n_fault >= effect.fewest:
         return True
     if _beyond(relative, effect.change):
         return True if effect.noise.known and effect.enough else None

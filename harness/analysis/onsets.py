@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.analysis.cells import Cells, Pair
-from harness.analysis.damage import P95_INCREASE, P95_ON_TOP_MS, Damage, single
+from harness.analysis.damage import Damage, single, slow_limit_ms
 from harness.analysis.effects import quantile_ms
 from harness.analysis.experiment import Window
 from harness.analysis.seconds import Seconds
@@ -147,7 +147,7 @@ def _failed_series(pair: Pair, grid: _Grid) -> _Series:
 def _slow_series(pair: Pair, seconds: Seconds, grid: _Grid) -> _Series:
     """Arrivals slower than what the baseline's p95 allows (+20 % and 10 ms); failed ones count as slow."""
     p95 = quantile_ms(pair.baseline, seconds.during, 0.95) or quantile_ms(pair.baseline, seconds.all, 0.95) or 0.0
-    limit_ms = max(p95 * (1 + P95_INCREASE), p95 + P95_ON_TOP_MS)
+    limit_ms = slow_limit_ms(p95)
 
     def slow(cells: Cells) -> Floats:
         beyond = int(np.searchsorted(cells.middles_ms, limit_ms, side="right"))

@@ -19,6 +19,7 @@ Readings = tuple[NDArray[np.int64], NDArray[np.float64]]
 
 BUSY = 0.9
 _STALE_NS = 5 * NS
+_LASTING_NS = 2 * NS
 _REPLICA = re.compile(r"-\d+$")
 _RESOURCES = (("workers", "workers_busy", "workers_limit"), ("connection pool", "pool_in_use", "pool_size"))
 _WAITS = (("workers", "queue_length"), ("connection pool", "pool_waiting"))
@@ -52,11 +53,13 @@ class Load:
         return float(np.mean(inside)) if len(inside) else None
 
     def full_from(self, start_ns: int, end_ns: int) -> int | None:
-        """The first reading at 90 % or more in `[start_ns, end_ns)` that the next one confirms; None without one."""
-        inside = np.flatnonzero((self.t_ns >= start_ns) & (self.t_ns < end_ns))
-        busy = self.share[inside] >= BUSY
-        lasting = np.flatnonzero(busy[:-1] & busy[1:])
-        return int(self.t_ns[inside[lasting[0]]]) if len(lasting) else None
+        """The first reading in `[start_ns, end_ns)` at 90 % or more, as all in the next 2 s; None without one."""
+        within = (self.t_ns >= start_ns) & (self.t_ns < end_ns)
+        t_ns, busy = self.t_ns[within], self.share[within] >= BUSY
+        idle_ns = np.append(t_ns[~busy], np.iinfo(np.int64).max)
+        followed = np.searchsorted(t_ns, t_ns + _LASTING_NS, side="right") - np.arange(len(t_ns)) > 1
+        lasting = busy & followed & (idle_ns[np.searchsorted(idle_ns, t_ns)] > t_ns + _LASTING_NS)
+        return int(t_ns[lasting.argmax()]) if lasting.any() else None
 
 
 def tier_of(component: str) -> str:

@@ -27,7 +27,7 @@ def test_replicas_are_one_tier_and_the_limit_is_the_latest_reading():
     assert loads["app connection pool"].typical(NS, 2 * NS) == 0.25
 
 
-def test_full_needs_two_readings():
+def test_full_lasts_two_seconds():
     load = read_loads(telemetry(app_1__workers_busy=[0, 16, 0, 16, 16, 16], app_1__workers_limit=[16]), "fault-1")[
         "app workers"
     ]
