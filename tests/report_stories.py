@@ -20,9 +20,11 @@ from harness.analysis.verdict import (
     Comparison,
     EndpointSummary,
     Evidence,
+    Factor,
     Interval,
     Onset,
     Recovery,
+    Step,
     Validity,
     Verdict,
 )
@@ -207,11 +209,18 @@ def _collapsed(run_id: str) -> Verdict:
                 Evidence("C6", None, "hysteresis was not tested: the scenario has no shed phase"),
             ),
             (
-                Onset("pool_waiting of app-1", 40.3, Interval(40.0, 40.9)),
+                Onset("pool_waiting of app-1", 40.3, Interval(40.0, 40.9), "waiting"),
                 Onset("p95 of checkout", 40.6, Interval(40.1, 41.2)),
                 Onset("error rate of checkout", 42.1, Interval(41.3, 42.9)),
                 Onset("error rate of catalog", 44.8, Interval(43.9, 46.0)),
             ),
+            factors=(
+                Factor("client", "", "checkout", "after", 1.0, 3.9, 3.9, Interval(3.8, 4.0), 4.0),
+                Factor("app", "postgres", "", "after", 0.7, 1.3, 1.9, Interval(1.7, 2.1), None),
+            ),
+            chain=("pool_waiting of app-1", "p95 of checkout", "error rate of checkout", "error rate of catalog"),
+            path=(Step("error rate of checkout", "error rate of catalog", 0.98),),
+            hysteresis="not tested",
         ),
         comparisons=(
             Comparison(

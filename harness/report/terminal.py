@@ -112,6 +112,7 @@ def _facts(verdict: Verdict, folder: Path) -> list[tuple[str, str]]:
         ("damage", f"{klass.icon} {klass.word.lower()}: {_line(words.extent(verdict))}"),
         ("recovery", _line(words.recovery(verdict.recovery))),
     ]
+    facts += [("order", _line(words.order(verdict)))] if words.order(verdict) else []
     facts += [("repeats", _line(line)) for line in words.repeats(verdict)]
     facts += [("together", _line(words.together(verdict)))] if words.together(verdict) else []
     facts += [("also", _line(words.changes(verdict)))] if words.changes(verdict) else []

@@ -6,12 +6,13 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.analysis.verdict import CascadeClass, Comparison, Contrast, Evidence, Outcome, Recovery, Verdict
+from harness.analysis.verdict import CascadeClass, Comparison, Contrast, Evidence, Interval, Outcome, Recovery, Verdict
 from harness.report import numbers
 
 SURE = 0.05
 """An adjusted p-value at which a row of the full table counts as changed."""
 
+_STEPS = 4
 Tone = Literal["good", "bad", "warn", "neutral"]
 
 
@@ -172,5 +173,22 @@ def recovery(found: Recovery) -> str:
         return "can't be judged"
     took = "" if found.seconds is None else numbers.seconds(found.seconds)
     if found.recovered and not found.censored:
-        return f"{took} after the fault was gone" if took else "recovered"
+        return f"{took} after the fault was gone{_between(found.interval)}" if took else "recovered"
     return f"not recovered in the {took} watched" if took else "not recovered"
+
+
+def _between(interval: Interval) -> str:
+    if interval.low is None or interval.low == interval.high:
+        return ""
+    if interval.high is None:
+        return f" ({numbers.seconds(interval.low)} at least)"
+    return f" ({numbers.seconds(interval.low)} to {numbers.seconds(interval.high)})"
+
+
+def order(verdict: Verdict) -> str:
+    """What was hit before what, for a line of text; nothing when nothing was."""
+    cascade = verdict.cascade
+    steps = [f"{step.before} before {step.after}" for step in cascade.path]
+    told = "; ".join(steps[:_STEPS]) if steps else ", ".join(cascade.chain[:_STEPS])
+    more = max(0, len(steps or cascade.chain) - _STEPS)
+    return ("" if steps or not told else "can't be told apart: ") + told + (f" and {more} more" if more else "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from harness.analysis.verdict import Evidence, Onset
+from harness.analysis.verdict import Evidence, Factor, Onset, Step
 from harness.report import numbers, words
 from harness.report.context import Context
 from harness.report.markup import Markup, el, join, table
@@ -15,7 +15,7 @@ _MANY = 40
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class Row:
     """One row of the sequence: from `start_s`, with its uncertainty, to `end_s` where that is known."""
 
     kind: str
@@ -45,15 +45,19 @@ def order(context: Context) -> Part:
         parts.append(_sequence(context, listed[:_MANY]))
     if len(listed) > _MANY:
         parts.append(el("p", f"{len(listed) - _MANY} more are in verdict.json."))
+    if cascade.path:
+        parts.append(_path(cascade.path))
+    if any(factor.times > 1 for factor in cascade.factors):
+        parts.append(_factors(cascade.factors))
     if cascade.evidence:
         parts.append(_evidence(cascade.evidence))
     return Part(join(parts))
 
 
-def steps(context: Context) -> list[Step]:
+def steps(context: Context) -> list[Row]:
     """Faults, onsets and recovery in order of time."""
     found = [
-        Step(
+        Row(
             "window", "⚡", f"fault: {w.name}", f"active for {numbers.seconds(w.end_s - w.start_s)}", w.start_s, w.end_s
         )
         for w in context.windows
@@ -63,15 +67,15 @@ def steps(context: Context) -> list[Step]:
     if context.windows and recovery.recovered and recovery.seconds is not None:
         clear_s = context.compared.end_s
         after = f"{numbers.seconds(recovery.seconds)} after the fault was gone"
-        found.append(Step("recovered", "✓", "recovered", after, clear_s + recovery.seconds))
+        found.append(Row("recovered", "✓", "recovered", after, clear_s + recovery.seconds))
     elif context.windows and recovery.recovered is False:
         found.append(
-            Step("end", "✗", "end of the recording", "still not recovered", context.duration_s, context.duration_s)
+            Row("end", "✗", "end of the recording", "still not recovered", context.duration_s, context.duration_s)
         )
     return sorted(found, key=lambda step: (step.start_s, step.kind != "window", step.label))
 
 
-def _onset(context: Context, onset: Onset) -> Step:
+def _onset(context: Context, onset: Onset) -> Row:
     detail = ""
     if context.windows:
         since = onset.t_s - context.compared.start_s
@@ -79,7 +83,9 @@ def _onset(context: Context, onset: Onset) -> Step:
     low, high = onset.interval.low, onset.interval.high
     if low is not None and high is not None:
         detail += f"{', ' if detail else ''}between {numbers.seconds(low)} and {numbers.seconds(high)}"
-    return Step("onset", "●", onset.series, detail, onset.t_s, _until(context, onset), low, high)
+    if not onset.resolved:
+        detail += ", too uncertain to have a place in the order"
+    return Row("onset", "●", onset.series, detail, onset.t_s, _until(context, onset), low, high)
 
 
 def _until(context: Context, onset: Onset) -> float | None:
@@ -92,7 +98,7 @@ def _until(context: Context, onset: Onset) -> float | None:
     return None
 
 
-def _sequence(context: Context, listed: list[Step]) -> Markup:
+def _sequence(context: Context, listed: list[Row]) -> Markup:
     total = context.duration_s
 
     def percent(value: float) -> str:
@@ -131,6 +137,39 @@ def _sequence(context: Context, listed: list[Step]) -> Markup:
         )
         rows.append(el("li", what, el("div", marks, class_="track", aria_hidden="true"), class_=step.kind))
     return el("ol", rows, class_="sequence")
+
+
+def _path(path: tuple[Step, ...]) -> Markup:
+    """The steps of the propagation path: who was hit first, for sure."""
+    steps = [
+        el("li", f"{step.before} → {step.after} ({numbers.share(step.probability)} sure)") for step in path[:_MANY]
+    ]
+    meaning = "Each arrow says what was hit clearly before what. Earlier is not yet the cause, but later is never one."
+    return join(el("h3", "How it spread"), el("p", meaning, class_="words"), el("ul", steps, class_="path"))
+
+
+def _factors(factors: tuple[Factor, ...]) -> Markup:
+    """How much retries multiplied the load, tier by tier."""
+    rows = [
+        [
+            f"clients to {one.endpoint}" if one.endpoint else f"{one.caller} to {one.tier}",
+            words.PHASES.get(one.phase, one.phase),
+            numbers.number(one.baseline),
+            numbers.number(one.fault),
+            f"{numbers.number(one.times)} ({numbers.interval(one.interval, '', sign=False)})",
+            "–" if one.ceiling is None else numbers.number(one.ceiling),
+        ]
+        for one in factors[:_MANY]
+    ]
+    return join(
+        el("h3", "How retries multiplied the load"),
+        table(
+            "Attempts per arrival; all retries together allow no more than the last column",
+            ["Attempts", "When", "Baseline", "With fault", "Times (95 % interval)", "At most"],
+            rows,
+            numeric=(2, 3, 4, 5),
+        ),
+    )
 
 
 def _evidence(evidence: tuple[Evidence, ...]) -> Markup:

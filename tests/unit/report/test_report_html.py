@@ -14,7 +14,7 @@ import report_stories
 from plotly.offline import get_plotlyjs
 from record_builder import build_record
 
-from harness.analysis.verdict import Cascade, Interval, Onset, Validity, Verdict
+from harness.analysis.verdict import Cascade, Factor, Interval, Onset, Step, Validity, Verdict
 from harness.exits import Exit
 from harness.record.reader import Record, read
 from harness.report.html import render_html, write_html
@@ -117,6 +117,9 @@ def test_what_broke_is_told_in_order_with_its_uncertainty(page: str) -> None:
     places = [text.index(words) for words in told]
     assert places == sorted(places)
     assert "4.8 s after the fault, between 43.9 s and 46 s" in text
+    assert "error rate of checkout → error rate of catalog (98 % sure)" in text
+    assert "clients to checkout" in text
+    assert "3.9 (3.8 to 4)" in text
 
 
 def test_nothing_is_loaded_from_anywhere(page: str) -> None:
@@ -162,7 +165,15 @@ def test_text_from_outside_is_only_ever_text(tmp_path: Path) -> None:
         variant=EVIL,
         hypothesis=EVIL,
         sentence=EVIL,
-        cascade=Cascade("cascading", EVIL, base.cascade.evidence, (Onset(EVIL, 16.0, Interval(15.0, 17.0)),)),
+        cascade=Cascade(
+            "cascading",
+            EVIL,
+            base.cascade.evidence,
+            (Onset(EVIL, 16.0, Interval(15.0, 17.0), resolved=False),),
+            factors=(Factor(EVIL, EVIL, EVIL, "fault", 1.0, 2.0, 2.0, Interval(None, None), None),),
+            chain=(EVIL,),
+            path=(Step(EVIL, EVIL, 0.99),),
+        ),
         comparisons=tuple(dataclasses.replace(c, expectation=EVIL, why=EVIL, endpoint=EVIL) for c in base.comparisons),
         endpoints=tuple(dataclasses.replace(e, endpoint=EVIL, errors_fault={EVIL: 3}) for e in base.endpoints),
         validity=Validity(False, (EVIL,)),

@@ -213,6 +213,8 @@ def test_every_outcome_has_an_icon_and_a_word(contained: Verdict, outcome: str) 
 
 def test_recovery_in_words() -> None:
     assert words.recovery(Recovery(True, 1.4, False, {})) == "1.4 s after the fault was gone"
+    around = Recovery(True, 4.0, False, {}, Interval(3.0, 6.0))
+    assert words.recovery(around) == "4 s after the fault was gone (3 s to 6 s)"
     assert words.recovery(Recovery(False, 30.0, True, {})) == "not recovered in the 30 s watched"
     assert words.recovery(Recovery(None, None, False, {})) == "can't be judged"
 
@@ -245,3 +247,11 @@ def test_a_closed_load_is_named_wherever_the_verdict_is_read(tmp_path: Path) -> 
 def test_a_closed_load_is_no_reason_for_being_invalid(tmp_path: Path) -> None:
     record = read(build_record(tmp_path, valid=False, model="closed"))
     assert not [reason for reason in analyse(record).validity.reasons if "closed" in reason]
+
+
+def test_order_in_words(collapse: tuple[Record, Verdict], contained: Verdict) -> None:
+    verdict = collapse[1]
+    assert words.order(verdict) == "error rate of checkout before error rate of catalog"
+    tied = dataclasses.replace(verdict, cascade=dataclasses.replace(verdict.cascade, path=()))
+    assert words.order(tied).startswith("can't be told apart: pool_waiting of app-1, p95 of checkout")
+    assert words.order(contained) == ""
