@@ -38,7 +38,7 @@ def judge_cascade(record: Record, case: Case, window: Window, healing: Healing) 
     persistence = measure_persistence(
         case.experiment, window, case.pairs, case.seconds, damages, healing, needed_s(record, case, window)
     )
-    shed, hysteresis = _shed(record, case, persistence)
+    shed, hysteresis = _shed(record, case, _still_down(persistence, healing))
     evidence = {
         "C1": _spread(record, case, window, damages),
         "C2": judge_amplification(factors),
@@ -74,9 +74,16 @@ def _spread(record: Record, case: Case, window: Window, damages: tuple[Damage, .
     return judge_spread(damages, case.paths, hit, {one.tier: tier_has_path(one.tier, *declared) for one in hit})
 
 
-def _shed(record: Record, case: Case, persistence: Persistence) -> tuple[Evidence, Hysteresis]:
+def _still_down(persistence: Persistence, healing: Healing) -> bool | None:
+    """Whether something was down at the end of what was watched at the same load."""
+    if persistence.down:
+        return True
+    return False if healing.recovery.recovered else None
+
+
+def _shed(record: Record, case: Case, still_down: bool | None) -> tuple[Evidence, Hysteresis]:
     """Whether shedding all load ended what was still down."""
-    still_down, shedding, seconds = bool(persistence.down), case.experiment.shedding, cut_return(case.experiment)
+    shedding, seconds = case.experiment.shedding, cut_return(case.experiment)
     if shedding is None or seconds is None:
         return judge_hysteresis(still_down, None, None, None)
     back = count_pairs(case.baseline, case.fault, seconds, (), (), case.timeout_ns)

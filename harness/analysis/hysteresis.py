@@ -60,14 +60,16 @@ def watch_queues(telemetry: Telemetry, arms: tuple[str, str], shedding: Shedding
 
 
 def judge_hysteresis(
-    still_down: bool, shedding: Shedding | None, queues: Queues | None, returned: Healing | None
+    still_down: bool | None, shedding: Shedding | None, queues: Queues | None, returned: Healing | None
 ) -> tuple[Evidence, Hysteresis]:
-    """C6, and what it makes of a failure that was `still_down` when its load was shed.
+    """C6, and what it makes of a failure that was `still_down` (None when not known) when its load was shed.
 
     `returned` is the healing after the load's return, in both arms alike.
     """
     if shedding is None:
         return _not_tested("the load was not shed to nothing and brought back (`hysteresis: on` does it)")
+    if still_down is None:
+        return _not_tested("what was seen before the load was shed does not tell whether the system was well")
     if not still_down:
         return Evidence("C6", False, "The system was well before the load was shed: there was nothing to end."), ""
     if returned is None or returned.recovery.recovered is None:

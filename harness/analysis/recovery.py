@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,7 @@ _STANDARD_ERRORS = 3.0
 _FEW_ARRIVALS = 3
 _DRAWS = 200
 _SMOOTH_S = 3
+_HORIZON_S = 120
 
 UNKNOWN = Recovery(recovered=None, seconds=None, censored=False, per_endpoint={})
 
@@ -150,6 +151,13 @@ class _Trace:
             noise_slow=calm.noise_of_quantile(1 - _SLOW).design_effect,
         )
 
+    def head(self, seconds: int) -> _Trace:
+        """The first seconds of it."""
+        counts = {
+            name: getattr(self, name)[:seconds] for name in ("baseline_n", "baseline_failed", "n", "failed", "slow")
+        }
+        return replace(self, **counts)
+
     def good(self, failed: Floats, slow: Floats) -> Bools:
         """For each second, whether a stretch from it on is as in the baseline arm, and as long as it must be."""
         watched = self.n.size
@@ -176,7 +184,7 @@ class _Trace:
         one_sided = (n_0 == 0) | (n == 0)
         return np.asarray(good & np.where(one_sided, np.maximum(n_0, n) < _FEW_ARRIVALS, whole), dtype=bool)
 
-    def drawn(self, start: int | None) -> tuple[Floats, Floats]:
+    def drawn(self, start: int) -> tuple[Floats, Floats]:
         """Failed and slow arrivals drawn anew in every second, from the shares around it; seeded by the counts."""
         seed = zlib.crc32(np.stack((self.n, self.failed, self.slow)).tobytes())
         rng = np.random.default_rng(seed)
@@ -201,25 +209,30 @@ def _slow(baseline: NDArray[np.int32], fault: NDArray[np.int32], middles_ms: Flo
 
 
 def _interval(traces: Sequence[_Trace], start: int | None, watched: int) -> Interval:
-    """The 2.5 and 97.5 % quantiles of the start over the draws; a second is as exact as it gets."""
-    good = np.logical_and.reduce([trace.good(*trace.drawn(start)) for trace in traces])
-    starts = np.where(good.any(axis=1), good.argmax(axis=1), watched)
+    """The 2.5 and 97.5 % quantiles of the start over the draws; a second is as exact as it gets.
+
+    Of a system that was not seen to recover only the lower limit is known: what was watched.
+    """
+    if start is None:
+        return Interval(float(watched), None)
+    horizon = min(watched, start + _HORIZON_S)
+    heads = [trace.head(horizon) for trace in traces]
+    good = np.logical_and.reduce([head.good(*head.drawn(start)) for head in heads])
+    starts = np.where(good.any(axis=1), good.argmax(axis=1), horizon)
     low, high = np.quantile(starts, (0.025, 0.975), method="inverted_cdf").tolist()
-    seen = watched if start is None else start
-    low, high = min(low, seen), max(high, seen)
-    return Interval(max(0.0, float(low) - (1.0 if low < watched else 0.0)), float(high) if high < watched else None)
+    low, high = min(low, start), max(high, start)
+    return Interval(max(0.0, float(low) - 1.0), float(high) if high < horizon else None)
 
 
-def _smooth(counts: Floats, n: Floats, start: int | None) -> Floats:
+def _smooth(counts: Floats, n: Floats, start: int) -> Floats:
     """The share of every second: of the 3 s around it, and of all of the good stretch inside that."""
     seconds = np.arange(n.size)
     low, high = np.maximum(seconds - _SMOOTH_S // 2, 0), np.minimum(seconds + _SMOOTH_S // 2 + 1, n.size)
-    if start is not None:
-        stretch = slice(start, start + STRETCH_S)
-        # What is bad and what is good again are not mixed.
-        high[:start] = np.minimum(high[:start], start)
-        low[start:] = np.maximum(low[start:], start)
-        low[stretch], high[stretch] = start, min(start + STRETCH_S, n.size)
+    stretch = slice(start, start + STRETCH_S)
+    # What is bad and what is good again are not mixed.
+    high[:start] = np.minimum(high[:start], start)
+    low[start:] = np.maximum(low[start:], start)
+    low[stretch], high[stretch] = start, min(start + STRETCH_S, n.size)
     return np.minimum(1.0, _sum(counts, low, high) / np.maximum(1, _sum(n, low, high)))
 
 

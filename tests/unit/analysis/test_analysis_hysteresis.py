@@ -23,6 +23,7 @@ EMPTY, LEFT, HELD = Queues(12.0, 0.0, None), Queues(None, 300.0, 9.0), Queues(No
     [
         (True, None, None, None, None, "not tested", "`hysteresis: on`"),
         (False, SHEDDING, EMPTY, WELL, False, "", "nothing to end"),
+        (None, SHEDDING, EMPTY, WELL, None, "not tested", "whether the system was well"),
         (True, SHEDDING, EMPTY, WELL, True, "confirmed", "every queue was empty after 12 s"),
         (True, SHEDDING, None, WELL, True, "confirmed", "again after 2 s"),
         (True, SHEDDING, EMPTY, ILL, False, "stuck", "only a restart"),

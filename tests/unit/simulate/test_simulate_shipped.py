@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from types import MappingProxyType
 
 import pytest
 
@@ -9,6 +10,7 @@ from harness import experiment
 from harness.analysis.analyse import analyse
 from harness.load import tasks
 from harness.paths import shipped
+from harness.record.reader import Telemetry
 from harness.simulate import scenario
 from harness.simulate.experiment import simulate
 
@@ -59,3 +61,33 @@ def test_the_tasks_of_a_locustfile_are_found_with_their_weights():
     found = tasks.tasks_of(shipped("scenarios") / "locustfiles" / "checkout.py", 100)
     assert list(found) == ["checkout", "catalog"]
     assert found["checkout"] == pytest.approx(2 * found["catalog"])
+
+
+def test_shedding_all_load_ends_the_collapse_of_the_fragile_shop(monkeypatch):
+    found = trial("two-am", "fragile", monkeypatch, overrides=["hysteresis=on"])
+    for seed in range(3):
+        record = simulate(found, seed)
+        scenario_on = {**record.info.scenario, "hysteresis": {"shed": "150s", "return": "26s"}}
+        verdict = analyse(replace(record, info=record.info.model_copy(update={"scenario": scenario_on})))
+        assert (verdict.cascade.klass, verdict.cascade.hysteresis) == ("metastable", "confirmed")
+        shed = next(one for one in verdict.cascade.evidence if one.criterion == "C6")
+        assert "every queue was empty after" in shed.text
+        assert verdict.recovery.recovered is False
+
+
+@pytest.mark.parametrize(
+    ("variant", "klass"), [("fragile", "metastable"), ("client-hardened", "cascading"), ("hardened", "contained")]
+)
+def test_samples_and_events_alone_give_the_same_class(variant, klass, monkeypatch):
+    record = simulate(trial("two-am", variant, monkeypatch), 1)
+    bare = analyse(replace(record, telemetry=Telemetry(MappingProxyType({}))))
+    assert bare.cascade.klass == klass
+    assert {one.kind for one in bare.cascade.onsets} <= {"errors", "slow"}
+    assert bare.cascade.chain == ()
+    assert {one.tier for one in bare.cascade.factors} == {""}
+    busy = next(one for one in bare.cascade.evidence if one.criterion == "C4")
+    assert busy.met is not True
+    undeclared = record.info.model_copy(update={"target": record.info.target.model_copy(update={"dependencies": {}})})
+    blind = analyse(replace(record, info=undeclared))
+    assert blind.cascade.klass == ("metastable" if klass == "metastable" else "unknown")
+    assert next(one for one in blind.cascade.evidence if one.criterion == "C1").met is None
