@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,7 +61,15 @@ class Pair:
         return self._measured[0.0]
 
     def noise_of_quantile(self, share: float) -> Noise:
-        """How the share of arrivals beyond the `share` quantile wanders, each stretch around its own quantile."""
+        """How the share of arrivals beyond the `share` quantile wanders, each stretch around its own quantile.
+
+        Few arrivals lie beyond a high quantile, and chance hides how slowly it wanders: what lasts longest among it and
+        the median counts.
+        """
+        noise, median = self._noise_beyond(share), self._noise_beyond(0.5)
+        return replace(noise, correlation_s=max(noise.correlation_s, median.correlation_s))
+
+    def _noise_beyond(self, share: float) -> Noise:
         if share not in self._measured:
             self._measured[share] = self._beyond(share)
         return self._measured[share]

@@ -135,7 +135,9 @@ def _decide(expectation: Expectation, reading: _Reading, effect: Effect, length_
         return Decision(outcome, f"{value} {why}", effect, reading.shown, beyond_doubt, judged)
 
     enough_raw = min(effect.n_baseline, effect.n_fault) >= effect.fewest
-    if worse.value > reading.overwhelming and reading.worse_plain.low > margin and enough_raw:
+    # A quantile may be made by a few seconds (a pause), which are no proof of anything that lasts.
+    lasting = effect.typical > (effect.relative.value if effect.relative else 0.0) / 2
+    if worse.value > reading.overwhelming and reading.worse_plain.low > margin and enough_raw and lasting:
         why = f"is far beyond the margin of {_text(margin)} {expectation.unit}"
         return decided("fail", why, beyond_doubt=True)
     quantile = expectation.quantile

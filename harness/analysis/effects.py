@@ -7,7 +7,7 @@ seconds only, so that the effect itself never counts as correlation.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ class Effect:
     `baseline`, `fault`: the two values. `change`: fault - baseline. `relative`: fault / baseline - 1, None when the
     baseline is zero. `*_plain`: the same as if arrivals were independent, for overwhelming effects.
     `noise`: what the intervals are widened by. `fewest`: effective observations that the smaller arm needs.
+    `typical`: of a quantile, how much it rose in the typical second (`relative` for the medians over the seconds).
     """
 
     baseline: Estimate
@@ -39,6 +40,7 @@ class Effect:
     n_fault: int
     noise: Noise
     fewest: int = 1
+    typical: float = math.inf
 
     @property
     def effective(self) -> float:
@@ -55,7 +57,8 @@ def failure_effect(pair: Pair, where: Where, level: float = 0.95, noise: Noise |
     """The failed share of arrivals; None when an arm has no arrival there. `noise`: when it was measured before."""
     n_1, n_0 = _total(pair.fault.arrivals, where), _total(pair.baseline.arrivals, where)
     x_1, x_0 = _total(pair.fault.failed, where), _total(pair.baseline.failed, where)
-    return _share_effect((x_1, n_1), (x_0, n_0), noise or pair.noise_of_failures(), level)
+    length_s = float(len(pair.fault.arrivals[where]))
+    return _share_effect((x_1, n_1), (x_0, n_0), noise or pair.noise_of_failures(), length_s, level)
 
 
 def goodput_effect(
@@ -71,12 +74,11 @@ def goodput_effect(
         return None
     noise = noise or pair.noise_of_failures()
 
-    def rates(noise: Noise) -> tuple[Estimate, Estimate]:
-        critical, deff = noise.critical(level), noise.design_effect
-        one, other = wilson(x_1 / deff, n_1 / deff, critical), wilson(x_0 / deff, n_0 / deff, critical)
+    def rates(noise: Noise | None) -> tuple[Estimate, Estimate]:
+        one, other = _share(x_1, n_1, noise, length_s, level), _share(x_0, n_0, noise, length_s, level)
         return one.scaled(n_1 / length_s), other.scaled(n_0 / length_s)
 
-    return _effect(rates(noise), rates(NO_NOISE), n_1, n_0, noise, 1)
+    return _effect(rates(noise), rates(None), n_1, n_0, noise, 1)
 
 
 def quantile_effect(
@@ -97,7 +99,14 @@ def quantile_effect(
             quantile_estimate(other, middles, share, n_0 / deff, critical),
         )
 
-    return _effect(values(noise), values(NO_NOISE), n_1, n_0, noise, fewest_for(share))
+    found = _effect(values(noise), values(NO_NOISE), n_1, n_0, noise, fewest_for(share))
+    return replace(found, typical=_typical(pair.fault, where, share) / _typical(pair.baseline, where, share) - 1)
+
+
+def _typical(cells: Cells, where: Where, share: float) -> float:
+    """The median over the seconds of each second's own quantile, in ms: what a few seconds can't move."""
+    at = quantile_bin(cells.felt[where], share)
+    return float(cells.middles_ms[int(np.median(at[at >= 0]))])
 
 
 def quantile_ms(cells: Cells, where: Where, share: float) -> float | None:
@@ -127,15 +136,22 @@ def _mean(cells: Cells, where: Where, n: int, spread: float) -> Estimate:
     return Estimate(mean, max(0.0, mean - half), mean + half)
 
 
-def _share_effect(one: tuple[int, int], other: tuple[int, int], noise: Noise, level: float) -> Effect | None:
+def _share_effect(
+    one: tuple[int, int], other: tuple[int, int], noise: Noise, length_s: float, level: float
+) -> Effect | None:
     if not one[1] or not other[1]:
         return None
 
-    def shares(noise: Noise) -> tuple[Estimate, Estimate]:
-        critical, deff = noise.critical(level), noise.design_effect
-        return wilson(one[0] / deff, one[1] / deff, critical), wilson(other[0] / deff, other[1] / deff, critical)
+    def shares(noise: Noise | None) -> tuple[Estimate, Estimate]:
+        return _share(*one, noise, length_s, level), _share(*other, noise, length_s, level)
 
-    return _effect(shares(noise), shares(NO_NOISE), one[1], other[1], noise, 1)
+    return _effect(shares(noise), shares(None), one[1], other[1], noise, 1)
+
+
+def _share(events: int, n: int, noise: Noise | None, length_s: float, level: float) -> Estimate:
+    """A share with its interval; without a `noise` as if arrivals were independent."""
+    here = NO_NOISE if noise is None else noise.at(events / n, n / length_s)
+    return wilson(events / here.design_effect, n / here.design_effect, here.critical(level))
 
 
 def _effect(

@@ -1,4 +1,4 @@
-"""What a load worker on another host needs of the conductor's files: traces, the locustfile and everything beside it.
+"""What a load worker on another host needs of the conductor's files: the locustfile and everything beside it.
 
 A locustfile imports modules and reads data files from its own folder, so the whole folder travels, without what is
 hidden, cached or an environment. Anything outside of it has to be installed on the load hosts.
@@ -7,7 +7,7 @@ hidden, cached or an environment. Anything outside of it has to be installed on 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -20,7 +20,6 @@ MAX_BYTES: Final = 16 << 20
 
 _SKIPPED: Final = ("__pycache__", "node_modules")
 _LOCUST: Final = "locust"
-_TRACES: Final = "traces"
 
 
 def pack(load: Load) -> tuple[Load, dict[str, Path]]:
@@ -39,15 +38,12 @@ def pack(load: Load) -> tuple[Load, dict[str, Path]]:
             f"{locustfile.parent} holds {total >> 20} MiB; the folder of the locustfile travels to every load host",
             remedy=f"put it, with what it imports and reads, into a folder of at most {MAX_BYTES >> 20} MiB",
         )
-    names = [f"{_TRACES}/{number}/{Path(replay.file).name}" for number, replay in enumerate(load.traces)]
-    files |= {name: Path(replay.file) for name, replay in zip(names, load.traces, strict=True)}
-    return _moved(load, f"{_LOCUST}/{locustfile.name}", names), files
+    return replace(load, locustfile=f"{_LOCUST}/{locustfile.name}"), files
 
 
 def unpacked(load: Load, folder: Path) -> Load:
     """`load` with the names that `pack` gave made paths below `folder`."""
-    traces = [str(place(replay.file, folder)) for replay in load.traces]
-    return _moved(load, str(place(load.locustfile, folder)), traces)
+    return replace(load, locustfile=str(place(load.locustfile, folder)))
 
 
 def place(name: str, folder: Path) -> Path:
@@ -56,11 +52,6 @@ def place(name: str, folder: Path) -> Path:
     if path.is_absolute() or not path.parts or ".." in path.parts or "\0" in name:
         raise LoadError(f"the conductor sent a file with the name {name!r}, which does not belong below a folder")
     return folder.joinpath(*path.parts)
-
-
-def _moved(load: Load, locustfile: str, traces: Sequence[str]) -> Load:
-    moved = (replace(replay, file=file) for replay, file in zip(load.traces, traces, strict=True))
-    return replace(load, locustfile=locustfile, traces=tuple(moved))
 
 
 def _beside(locustfile: Path) -> Iterator[Path]:

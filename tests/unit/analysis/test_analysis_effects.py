@@ -26,12 +26,33 @@ def pair(baseline, fault):
     return Pair("checkout", baseline, fault, [np.arange(len(baseline.arrivals))], [np.arange(WINDOW.start)])
 
 
-def test_without_clustering_the_interval_is_newcombes():
+def test_without_clustering_the_interval_is_nearly_newcombes():
+    steady = np.full(60, 2)
+    risen = steady.copy()
+    risen[WINDOW] = 4
+    found = failure_effect(pair(cells(steady), cells(risen)), WINDOW).change
+    plain = newcombe(40, 500, 20, 500)
+    assert found.low < plain.low
+    assert (found.low, found.high) == pytest.approx((plain.low, plain.high), rel=0.05)
+
+
+def test_where_nothing_ever_failed_some_wandering_is_assumed():
     still = np.zeros(60, dtype=int)
     risen = still.copy()
     risen[WINDOW] = 10
-    effect = failure_effect(pair(cells(still), cells(risen)), WINDOW)
-    assert effect.change == newcombe(100, 500, 0, 500)
+    found, plain = failure_effect(pair(cells(still), cells(risen)), WINDOW).change, newcombe(100, 500, 0, 500)
+    assert found.low < plain.low < plain.high < found.high
+    assert failure_effect(pair(cells(still), cells(still)), WINDOW).change == newcombe(0, 500, 0, 500)
+
+
+def test_the_typical_second_is_not_moved_by_a_few():
+    still, slow = np.zeros(60, dtype=int), np.full(60, 20.0)
+    few, all_of_it = slow.copy(), slow.copy()
+    few[WINDOW.start : WINDOW.start + 3] = all_of_it[WINDOW] = 90.0
+    once = quantile_effect(pair(cells(still), cells(still, few)), WINDOW, 0.95)
+    lasting = quantile_effect(pair(cells(still), cells(still, all_of_it)), WINDOW, 0.95)
+    assert once.relative.value == lasting.relative.value == pytest.approx(3.5, rel=0.02)
+    assert (once.typical, lasting.typical) == (0.0, pytest.approx(3.5, rel=0.02))
 
 
 def test_clustered_failures_widen_it_by_their_design_effect():

@@ -55,7 +55,7 @@ def test_a_few_events_give_no_variance_and_the_normal_law():
 def test_a_variance_from_few_seconds_widens_the_critical_value():
     noise = measure([(np.array([3, 1, 4, 2, 1, 3, 2]), np.full(7, 20))])
     assert noise.freedom == 1
-    assert noise.critical() > 12
+    assert noise.critical() > 3
 
 
 def test_too_short_stretches_are_left_out():
@@ -69,3 +69,42 @@ def test_slow_wandering_over_a_short_stretch_is_not_known():
     noise = measure([(ramp, np.full(40, 50))])
     assert noise.correlation_s > 2
     assert not noise.known
+
+
+def test_what_wanders_grows_with_the_share_itself():
+    rng = np.random.default_rng(5)
+    level = 0.02 * np.exp(np.repeat(rng.normal(0, 0.5, 20), 3))
+    noise = measure([(rng.binomial(1000, level), np.full(60, 1000))])
+    doubled = noise.at(2 * noise.share, 1000)
+    assert doubled.design_effect - 1 == pytest.approx(2 * (noise.design_effect - 1), rel=0.1)
+    assert doubled.critical() > noise.critical(), "scaling what was measured scales its uncertainty"
+    assert noise.at(noise.share, 1000).design_effect == pytest.approx(noise.design_effect)
+    assert noise.at(0.0, 1000).design_effect == noise.at(1.0, 1000).design_effect == 1.0
+
+
+def test_slow_wandering_is_seen_although_chance_hides_it_in_single_seconds():
+    rng, unknown = np.random.default_rng(6), 0
+    for _ in range(100):
+        wander = np.zeros(200)
+        for at in range(1, 200):
+            wander[at] = 0.9 * wander[at - 1] + rng.normal(0, 0.3 * np.sqrt(1 - 0.81))
+        noise = measure([(rng.binomial(2000, 0.01 * np.exp(wander[120:])), np.full(80, 2000))])
+        unknown += not noise.known
+    assert unknown > 70
+
+
+def test_variance_from_a_handful_of_bursts_is_not_known():
+    bursts = np.zeros(60, dtype=int)
+    bursts[[7, 31, 44]] = 60
+    noise = measure([(bursts + 1, np.full(60, 200))])
+    assert noise.bursts < 4
+    assert not noise.known
+
+
+def test_a_known_chance_part_makes_the_critical_value_smaller():
+    rng = np.random.default_rng(7)
+    by_chance = measure([(rng.binomial(200, 0.05, 60), np.full(60, 200))])
+    wandering = measure([(rng.binomial(200, np.repeat(rng.uniform(0, 0.2, 12), 5)), np.full(60, 200))])
+    assert by_chance.freedom == wandering.freedom
+    assert 1.96 < by_chance.critical() < 2.2 < wandering.critical()
+    assert wandering.tail(wandering.critical()) == pytest.approx(0.025)

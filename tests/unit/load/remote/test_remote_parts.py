@@ -1,4 +1,3 @@
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,9 +6,7 @@ from harness.errors import HarnessError, LoadError
 from harness.load.remote.bundle import MAX_BYTES, pack, place, unpacked
 from harness.load.remote.fleet import Bind
 from harness.load.remote.protocol import LOST_AFTER_S, Silence, disagreement, identity
-from harness.plan import Load
-from harness.shapes import Segment
-from harness.traces import Replay
+from harness.plan import Load, Segment
 
 
 def load(locustfile: Path) -> Load:
@@ -29,18 +26,6 @@ def test_what_lies_beside_the_locustfile_travels(tmp_path):
     assert all(path.read_text() == name.removeprefix("locust/") for name, path in files.items())
     assert packed.locustfile == "locust/shop.py"
     assert unpacked(packed, Path("/there")).locustfile == "/there/locust/shop.py"
-
-
-def test_traces_travel_too_also_two_of_the_same_name(tmp_path):
-    for name in ("shop/users.py", "monday/rush.csv", "friday/rush.csv"):
-        (tmp_path / name).parent.mkdir()
-        (tmp_path / name).write_text(name)
-    replays = tuple(Replay(at, at + 1, str(tmp_path / day / "rush.csv")) for at, day in ((0, "monday"), (1, "friday")))
-    packed, files = pack(replace(load(tmp_path / "shop/users.py"), traces=replays))
-    assert [files[replay.file].read_text() for replay in packed.traces] == ["monday/rush.csv", "friday/rush.csv"]
-    there = unpacked(packed, Path("/there")).traces
-    assert [replay.file for replay in there] == ["/there/traces/0/rush.csv", "/there/traces/1/rush.csv"]
-    assert [replay.start_s for replay in there] == [0, 1]
 
 
 def test_a_whole_project_is_refused(tmp_path):
