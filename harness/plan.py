@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from harness.shapes import Segment, Wave
+from harness.shapes import Rate, Segment, Wave
 from harness.traces import Replay
 
 ArmKind = Literal["baseline", "fault"]
@@ -88,11 +88,13 @@ class Load:
         return max(piece.end_s for piece in pieces)
 
     def expected(self, start_s: float = 0.0, end_s: float = math.inf) -> float:
-        """Expected arrivals of the pieces that begin in `[start_s, end_s)`; of an open model only."""
-        due = [(piece.start_s, piece.total) for piece in self.segments]
-        due += [(wave.start_s, wave.total) for wave in self.waves]
-        due += [(replay.start_s, replay.arrivals) for replay in self.traces]
-        return sum(total for begins_s, total in due if start_s <= begins_s < end_s)
+        """Expected arrivals in `[start_s, end_s)`, of an open model only; a trace's are taken to be spread evenly."""
+        rates = (Rate(self.segments), Rate(self.waves))
+        total = sum(rate.cumulative(end_s) - rate.cumulative(start_s) for rate in rates)
+        for replay in self.traces:
+            overlap_s = min(end_s, replay.end_s) - max(start_s, replay.start_s)
+            total += replay.arrivals * max(0.0, overlap_s) / (replay.end_s - replay.start_s)
+        return total
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,16 +106,9 @@ class _View:
         """Expected arrivals in the fault window of an arm; None in the closed model."""
         if self.plan.load.model == "closed":
             return None
-        start, end = self.window_s
-        total = 0.0
-        for one in self.plan.load.segments:
-            first, last = max(start, one.start_s), min(end, one.end_s)
-            if last > first:
-                slope = (one.rate_end - one.rate_start) / (one.end_s - one.start_s)
-                total += (one.rate_start + slope * ((first + last) / 2 - one.start_s)) * (last - first)
         known = self.history.known.get((endpoint, "error-rate"))
         share = 1.0 if not endpoint else known.share if known is not None else 1 / self.endpoints
-        return round(total * share)
+        return round(self.plan.load.expected(*self.window_s) * share)
 
     def reach(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -153,7 +154,7 @@ def _load_lines(plan: Plan, data: Mapping[str, Any]) -> Iterator[str]:
     load = plan.load
     if load.model == "closed":
         yield f"  closed model: at most {load.users} users, timeout {_s(load.timeout_s)}"
-        yield f"  {CLOSED_MODEL_HIDES}"
+        yield from textwrap.wrap(CLOSED_MODEL_HIDES, 100, initial_indent="  ", subsequent_indent="  ")
     else:
         yield f"  {load.users} virtual users, {load.spacing} arrivals, timeout {_s(load.timeout_s)}"
     if isinstance(plan.scenario.get("hysteresis"), Mapping):

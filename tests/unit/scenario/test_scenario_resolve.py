@@ -89,6 +89,17 @@ def test_a_trace_takes_the_place_of_a_rate(plan_with: Planner, folder: Path) -> 
     assert slow.load.traces[0].speed == 0.5
 
 
+def test_expected_arrivals_are_those_of_any_stretch(plan_with: Planner, folder: Path) -> None:
+    (folder / "rates.csv").write_text("0,50\n")
+    steady = ("{steady: 10s}", "{steady: 10s, sine: 50%, period: 10s}")
+    load = plan_with(steady, ("rate: +30%, ramp: 2s", "trace: rates.csv")).load
+    assert load.expected() == pytest.approx(500 + 1000 + 1000 + 1000)
+    assert load.expected(2.0, 3.5) == pytest.approx(150)
+    assert load.expected(5.0, 10.0) == pytest.approx(500 + 50 * 10 / math.pi)
+    assert load.expected(20.0, 36.0) == pytest.approx(750 + 100)
+    assert load.expected(99.0, 100.0) == 0
+
+
 def test_the_pool_of_users_is_made_for_the_busiest_second_of_a_trace(plan_with: Planner, folder: Path) -> None:
     (folder / "burst.csv").write_text("0\n" + "10.5\n" * 500 + "19\n")
     assert plan_with(("rate: +30%, ramp: 2s", "trace: burst.csv")).load.users == pool_size(500.0, 1.0, [])
