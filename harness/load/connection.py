@@ -13,8 +13,8 @@ import select
 import socket
 from typing import Any, Final
 
-import gevent
 import httptools
+from gevent import getcurrent
 from gevent.hub import get_hub
 from gevent.monkey import get_original
 
@@ -52,6 +52,7 @@ class Connection:
         "_chunks",
         "_deadlines",
         "_done",
+        "_exchanging",
         "_family",
         "_headers_done",
         "_hub",
@@ -76,10 +77,16 @@ class Connection:
         self._poll: Any = None
         self._parser: Any = None
         self._chunks: list[bytes] = []
+        self._exchanging = False
         self.turn = 0
         self.greenlet: Any = None
         self.status = 0
         self.head = b""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection that the next exchange may use."""
+        return self._socket is not None
 
     @property
     def body(self) -> bytes:
@@ -93,24 +100,27 @@ class Connection:
         `bodiless` says that the response has headers only (to HEAD). Raises `ExchangeError`, and `LoadError` when
         this process is out of sockets; the connection is closed then, as it is after a response that asks for it.
         """
-        self.greenlet = gevent.getcurrent()
+        self.greenlet = getcurrent()
         self._bodiless = bodiless
+        self._headers_done = self._done = self._keep = False
+        self._chunks = []
+        self.head = b""
         self._deadlines.start(self, start_ns)
         try:
             if self._socket is None or self._is_stale():
                 self._connect()
+            self._parser = httptools.HttpResponseParser(self)
+            self._exchanging = True
             self._send(request)
-            self._receive()
+            while not self._done:
+                self._hub.switch()
         except DeadlineExpired:
-            self.close()
             raise ExchangeError("timeout", "no whole response within the timeout") from None
-        except BaseException:
-            self.close()
-            raise
         finally:
+            self._exchanging = False
             self.turn += 1
-        if not self._keep:
-            self.close()
+            if not self._keep:
+                self.close()
 
     def close(self) -> None:
         """Close the connection if it is open."""
@@ -132,7 +142,7 @@ class Connection:
         try:
             code = sock.connect_ex(self._address)
             if code in _STILL_CONNECTING:
-                self._wait_for(sock, _WRITE)
+                self._wait_until_connected(sock)
                 code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if code in _OWN_LIMITS:
                 raise _own_limit(code)
@@ -145,8 +155,16 @@ class Connection:
             sock.close()
             raise
         self._socket = sock
-        self._readable = self._hub.loop.io(sock.fileno(), _READ)
         self._poll = _poll_of(sock)
+        self._readable = self._hub.loop.io(sock.fileno(), _READ)
+        self._readable.start(self._on_readable)
+
+    def _wait_until_connected(self, sock: Any) -> None:
+        watcher = self._hub.loop.io(sock.fileno(), _WRITE)
+        try:
+            self._hub.wait(watcher)
+        finally:
+            watcher.close()
 
     def _open_socket(self) -> Any:
         try:
@@ -158,59 +176,66 @@ class Connection:
         return sock
 
     def _send(self, request: bytes) -> None:
-        try:
-            sent = self._socket.send(request)
-            while sent < len(request):
+        while not self._done:
+            try:
+                sent = self._socket.send(request)
+            except BlockingIOError:
+                self._wait_to_send()
+            except OSError as error:
+                raise ExchangeError("reset", f"while sending: {error.strerror}") from error
+            else:
+                if sent == len(request):
+                    return
                 request = request[sent:]
-                sent = self._send_some(request)
-        except OSError as error:
-            raise ExchangeError("reset", f"while sending: {error.strerror}") from error
+        self._keep = False  # the response came first, and whatever is left of the request is not sent any more
 
-    def _send_some(self, request: bytes) -> int:
+    def _wait_to_send(self) -> None:
+        # Not by `hub.wait`, whose greenlet nothing else may wake: the response can come first.
+        watcher = self._hub.loop.io(self._socket.fileno(), _WRITE)
         try:
-            return int(self._socket.send(request))
-        except BlockingIOError:
-            self._wait_for(self._socket, _WRITE)
-            return 0
-
-    def _wait_for(self, sock: Any, events: int) -> None:
-        watcher = self._hub.loop.io(sock.fileno(), events)
-        try:
-            self._hub.wait(watcher)
+            watcher.start(self.greenlet.switch)
+            self._hub.switch()
         finally:
             watcher.close()
 
+    def _on_readable(self) -> None:
+        # Runs in the hub, whenever there is something to read; the greenlet of the exchange is waiting there.
+        if not self._exchanging:
+            self.close()  # the server closed it, or sent what nobody asked for
+            return
+        try:
+            self._receive()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to the one who waits for the response
+            self.greenlet.throw(error)
+        else:
+            if self._done:
+                self.greenlet.switch()
+
     def _receive(self) -> None:
-        self._chunks = []
-        self._headers_done = self._done = self._keep = False
-        self.head = b""
-        parser = self._parser = httptools.HttpResponseParser(self)
-        wait, readable, receive = self._hub.wait, self._readable, self._socket.recv
-        while not self._done:
-            wait(readable)
-            try:
-                data = receive(_RECEIVE_BYTES)
-            except BlockingIOError:
-                continue
-            except OSError as error:
-                raise ExchangeError("reset", f"while receiving: {error.strerror}") from error
-            if not data:
-                self._end_of_stream()
-                return
-            if not self._headers_done:
-                self.head = self.head + data if self.head else data
-            try:
-                parser.feed_data(data)
-            except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-                if not self._done:
-                    raise ExchangeError("protocol", str(error)) from error
-                self._keep = False  # the response was whole; what came after it was not asked for
+        try:
+            data = self._socket.recv(_RECEIVE_BYTES)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            raise ExchangeError("reset", f"while receiving: {error.strerror}") from error
+        if not data:
+            self._end_of_stream()
+            return
+        if not self._headers_done:
+            self.head = self.head + data if self.head else data
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            if not self._done:
+                raise ExchangeError("protocol", str(error)) from error
+            self._keep = False  # the response was whole; what came after it was not asked for
 
     def _end_of_stream(self) -> None:
         # A body without a declared length ends with the connection (RFC 9112, 6.3); anything else was cut short.
         if not self._headers_done or is_framed(self.head):
             raise ExchangeError("reset", "the connection was closed before the response was complete")
         self.status = self._parser.get_status_code()
+        self._done = True
 
     # What the parser calls.
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import gevent
+from gevent.event import AsyncResult
 from gevent.hub import get_hub
 
 from harness.clock import NS
@@ -61,13 +62,17 @@ class Pool:
             raise
         return arrival
 
-    def offer(self, arrival: Arrival) -> None:
-        """Give `arrival` to a free user, or let it wait for one."""
+    def release(self, arrival: Arrival) -> None:
+        """Give `arrival` to a free user, who acts on it at once, or let it wait for one; only for code in the hub."""
         if self._free:
-            self._hub.loop.run_callback(self._free.popleft().switch, arrival)
+            self._free.popleft().switch(arrival)
         else:
             arrival.prompt = False
             self._waiting.append(arrival)
+
+    def offer(self, arrival: Arrival) -> None:
+        """Give `arrival` to a free user soon, or let it wait for one."""
+        self._hub.loop.run_callback(self.release, arrival)
 
     def sweep(self) -> None:
         """Drop the arrivals that have run out of patience."""
@@ -107,23 +112,21 @@ class Pacer:
     ) -> None:
         self._session = session
         self._plan = plan
-        self._targets = [(task, pools[task.user_class].offer) for task in tasks]
+        self._targets = [(task, pools[task.user_class].release) for task in tasks]
         self._pools = tuple(pools.values())
+        self._loop = get_hub().loop
+        self._timer: Any = None
+        self._finished = AsyncResult()
 
     def run(self) -> None:
         """Release every arrival when it is due; everything that is due at a wake-up goes out at once."""
-        now_ns, released = self._session.now_ns, self._session.recorder.released
-        reached_ns = now_ns()
-        for instant_s, index in self._plan:
-            intended_ns = int(instant_s * NS)
-            while intended_ns > reached_ns:
-                reached_ns = now_ns()
-                if intended_ns > reached_ns:
-                    gevent.sleep((intended_ns - reached_ns) / NS)
-            task, offer = self._targets[index]
-            arrival = Arrival(intended_ns, task)
-            released(arrival)
-            offer(arrival)
+        # By a timer's callback and not by a loop in this greenlet: from the hub, users are switched to directly, one
+        # after the other, and each comes back there when it waits for its response.
+        self._wake(self._release())
+        try:
+            self._finished.get()
+        finally:
+            self._timer.close()
 
     def sweep(self) -> None:
         """Drop, for ever, arrivals that found no free user in time."""
@@ -131,3 +134,32 @@ class Pacer:
             gevent.sleep(_SWEEP_INTERVAL_S)
             for pool in self._pools:
                 pool.sweep()
+
+    def _wake(self, waits_ns: Iterator[int]) -> None:
+        if self._timer is not None:
+            self._timer.close()
+        try:
+            wait_ns = next(waits_ns)
+        except StopIteration:
+            self._finished.set()
+        except Exception as error:  # noqa: BLE001 - `run` raises it
+            self._finished.set_exception(error)
+        else:
+            self._timer = self._loop.timer(wait_ns / NS)
+            self._timer.start(self._wake, waits_ns, update=True)
+
+    def _release(self) -> Iterator[int]:
+        """Release what is due, and yield how long to wait until there is more."""
+        now_ns, released = self._session.now_ns, self._session.recorder.released
+        yield 0  # from here on in the hub
+        reached_ns = now_ns()
+        for instant_s, index in self._plan:
+            intended_ns = int(instant_s * NS)
+            while intended_ns > reached_ns:
+                reached_ns = now_ns()
+                if intended_ns > reached_ns:
+                    yield intended_ns - reached_ns
+            task, release = self._targets[index]
+            arrival = Arrival(intended_ns, task)
+            released(arrival)
+            release(arrival)

@@ -26,6 +26,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import gevent
+from gevent import Greenlet
+from gevent.pool import Group
 from locust.user import User
 
 from harness.clock import NS
@@ -58,6 +60,12 @@ class OpenHttpUser(User):
             )
         self.client = HttpClient(environment.session, self)
 
+    def start(self, group: Group) -> Greenlet:
+        """Start the user's greenlet, as Locust does; the connection ends with it."""
+        greenlet = super().start(group)
+        greenlet.link(lambda _ended: self.client.close())
+        return greenlet
+
 
 class HttpClient:
     """The HTTP/1.1 client of one virtual user: one request at a time, each sent once, no redirects followed.
@@ -86,6 +94,10 @@ class HttpClient:
         if failure is not None and arrival is not None:
             self._task_raised(arrival, failure)
         return self._settle()
+
+    def close(self) -> None:
+        """Close the connection; it is opened again when it is needed."""
+        self._connection.close()
 
     def get(self, path: str, *, name: str = "", headers: Mapping[str, str] | None = None) -> Response:
         """GET `path`; see `request`."""

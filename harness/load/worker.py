@@ -121,6 +121,7 @@ class Worker:
     def _wait_for_go(self) -> bool:
         gc.collect()
         gc.freeze()
+        gc.set_threshold(20_000)
         gevent.wait([self._link.go, self._link.stop, self._failure], count=1)
         self._raise_failure()
         if self._link.stop.is_set():

@@ -226,6 +226,35 @@ def test_a_connection_the_server_closed_meanwhile_is_replaced_before_it_is_used(
         assert server.requests["/x"] == 3
 
 
+def test_an_idle_connection_that_the_server_closes_is_closed_by_the_hub():
+    def script(wire: Wire, server: Server) -> None:
+        server.request(wire)
+        wire.send(OK)  # and close, without having said so
+
+    with Server(script) as server:
+        connection = connect(server.port)
+        assert get(connection) == (200, b"ok")
+        deadline_s = time.monotonic() + 10
+        while connection.is_open and time.monotonic() < deadline_s:
+            gevent.sleep(0.01)
+        assert not connection.is_open
+        assert get(connection) == (200, b"ok")
+        assert server.accepted == 2
+
+
+def test_a_response_that_comes_before_the_request_was_read_ends_it():
+    def script(wire: Wire, server: Server) -> None:
+        wire.sock.recv(10)
+        wire.send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
+        server.released.wait(10)  # and never reads on
+
+    with Server(script) as server:
+        connection = connect(server.port, timeout_s=8.0)
+        big = Requests("shop").compose("POST", "/x", data=b"x" * 30_000_000)
+        assert get(connection, big) == (413, b"")
+        assert not connection.is_open
+
+
 def test_a_large_request_to_a_slow_reader_arrives_whole():
     got: list[int] = []
 
