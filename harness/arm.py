@@ -70,7 +70,7 @@ class ArmRun:
                 workers=plan.load.workers,
                 host=stack.url,
                 spool=str(folder.spool / f"{arm.name}-{number}.rows"),
-                load=plan.load,
+                load=plan.load_of(arm),
             )
             for number in range(plan.load.workers)
         ]
@@ -135,7 +135,13 @@ class ArmRun:
         self._t0_ns = now_ns() + lead_ns
         start_utc = (datetime.now(UTC) + timedelta(seconds=seconds(lead_ns))).isoformat(timespec="milliseconds")
         self._start = ArmStart(
-            self._arm.name, self._arm.kind, self._arm.pair, start_utc, self._t0_ns, self._plan.arm_duration_s
+            self._arm.name,
+            self._arm.kind,
+            self._arm.pair,
+            start_utc,
+            self._t0_ns,
+            self._plan.arm_duration_s,
+            load=self._arm.load,
         )
         self._writer.begin(self._start)
         self._workers.go(self._t0_ns)

@@ -75,7 +75,8 @@ def plan(
         file, catalogue=catalogue(), variant=variant, seed=seed, repeat=repeat, only=only, overrides=overrides
     )
     target = load_target(resolved.target_folder)
-    return Planned(replace(resolved, load=replace(resolved.load, workers=workers)), target)
+    expected = resolved.expected_load and replace(resolved.expected_load, workers=workers)
+    return Planned(replace(resolved, load=replace(resolved.load, workers=workers), expected_load=expected), target)
 
 
 def foretell(planned: Planned, results: Path) -> Foresight:

@@ -15,6 +15,7 @@ from harness.shapes import Rate, Segment, Wave
 from harness.traces import Replay
 
 ArmKind = Literal["baseline", "fault"]
+ArmLoad = Literal["planned", "expected"]
 LoadModel = Literal["open", "closed"]
 Spacing = Literal["poisson", "uniform"]
 RetryKind = Literal["none", "immediate", "exponential"]
@@ -120,16 +121,23 @@ class PlannedFault:
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One pass of the load: `baseline-1` without, `fault-1` with the faults; arms run in the plan's order."""
+    """One pass of the load: `baseline-1` without, `fault-1` with the faults; arms run in the plan's order.
+
+    `load`: that of the scenario, or the `expected` one, which never goes above the steady rate (`design: 2x2`).
+    """
 
     name: str
     kind: ArmKind
     pair: int
+    load: ArmLoad = "planned"
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A whole run. `scenario` is the resolved scenario as JSON-ready data, `settings` the target's environment."""
+    """A whole run. `scenario` is the resolved scenario as JSON-ready data, `settings` the target's environment.
+
+    `expected_load` is that of the arms without the spike, where there are such arms.
+    """
 
     name: str
     hypothesis: str
@@ -147,6 +155,11 @@ class Plan:
     expect: tuple[str, ...]
     abort_when: tuple[str, ...]
     seed: int
+    expected_load: Load | None = None
+
+    def load_of(self, arm: Arm) -> Load:
+        """The traffic of an arm."""
+        return self.load if arm.load == "planned" or self.expected_load is None else self.expected_load
 
     @property
     def arm_duration_s(self) -> float:

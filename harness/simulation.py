@@ -52,7 +52,9 @@ def _write(planned: Planned, trial: Trial, arms: Mapping[str, SimulatedArm], res
                 writer.reading(name, at_ns, component, metric, value)
         writer.add_arm(arm.samples)
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    starts = [ArmStart(arm.name, arm.kind, arm.pair, now, 0, trial.duration_s) for arm in planned.plan.arms]
+    starts = [
+        ArmStart(arm.name, arm.kind, arm.pair, now, 0, trial.duration_s, load=arm.load) for arm in planned.plan.arms
+    ]
     writer.close(_reasons(planned, arms), starts)
     return folder
 

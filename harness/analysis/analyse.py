@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from harness.analysis.arrivals import client_timeout_ns
-from harness.analysis.experiment import find_experiments
+from harness.analysis.experiment import find_experiments, pairs_of
+from harness.analysis.factorial import load_and_fault
 from harness.analysis.outcome import decide, describe, invalidated
-from harness.analysis.pair import judge_pair
+from harness.analysis.pair import PairVerdict, judge_pair
 from harness.analysis.repeats import together
 from harness.analysis.table import adjusted
 from harness.analysis.trust import assess
@@ -30,6 +32,9 @@ def analyse(record: Record) -> Verdict:
         judge_pair(record, experiment, asked, timeout_ns, seed) for experiment in find_experiments(record, timeout_ns)
     ]
     trust = assess(record, [pair.experiment for pair in judged])
+    without_spike = [
+        judge_pair(record, experiment, (), timeout_ns, seed) for experiment in pairs_of(record, timeout_ns, "expected")
+    ]
     found = together(judged, trust, asked)
     cascade, comparisons = found.cascade, found.comparisons
     if not trust.validity.valid:
@@ -53,11 +58,23 @@ def analyse(record: Record) -> Verdict:
         endpoints=shown.endpoints,
         validity=trust.validity,
         composite=found.composite,
-        table=adjusted(found.table, found.composite),
+        table=adjusted(found.table),
         distributions=shown.distributions,
         usual=shown.usual,
         repeats=found.repeats,
+        load_and_fault=load_and_fault(_usable(record, judged), _usable(record, without_spike)),
     )
+
+
+def _usable(record: Record, pairs: Sequence[PairVerdict]) -> dict[int, PairVerdict]:
+    """The pairs that nothing speaks against, by the number of their repeat (counted where the record has none)."""
+    left_out = assess(record, [pair.experiment for pair in pairs]).left_out
+    numbers = {arm.name: arm.pair for arm in record.info.arms}
+    return {
+        numbers.get(pair.experiment.fault or "") or count: pair
+        for count, (pair, why) in enumerate(zip(pairs, left_out, strict=True), start=1)
+        if not why and not pair.experiment.problem
+    }
 
 
 def _parse(text: str) -> Expectation | ExpectationError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from harness.clock import NS
 
@@ -69,16 +69,22 @@ class Experiment:
 
 def find_experiments(record: Record, timeout_ns: int | None) -> tuple[Experiment, ...]:
     """Every pair of arms of a record, in order, and when its fault was on; without a pair, the arm that there is."""
-    paired = record.info.pairs()
+    paired = pairs_of(record, timeout_ns, "planned")
     if paired:
-        return tuple(_experiment(record, baseline, fault, timeout_ns, belong=True) for baseline, fault in paired)
+        return paired
     baseline, fault = (next(iter(record.arms_of(kind)), None) for kind in ("baseline", "fault"))
     return (_experiment(record, baseline, fault, timeout_ns, belong=False),)
 
 
+def pairs_of(record: Record, timeout_ns: int | None, load: Literal["planned", "expected"]) -> tuple[Experiment, ...]:
+    """The pairs of arms of one load: the scenario's, or the expected one without its spike."""
+    names = record.info.pairs(load)
+    return tuple(_experiment(record, baseline, fault, timeout_ns, belong=True) for baseline, fault in names)
+
+
 def unpaired(record: Record) -> tuple[str, ...]:
     """Arms that have no counterpart in the record, in order."""
-    paired = {name for pair in record.info.pairs() for name in pair}
+    paired = {name for pair in (*record.info.pairs(), *record.info.pairs("expected")) for name in pair}
     return tuple(arm.name for arm in record.info.arms if arm.name not in paired)
 
 

@@ -21,6 +21,7 @@ from harness.expectations import Expectation, parse
 from harness.plan import Plan
 from harness.scenario.hysteresis import RETURN, SHED
 from harness.stats.logbins import fewest_for
+from harness.stats.noise import ASSUMED_WANDER
 from harness.stats.paired import detectable
 from harness.stats.proportions import newcombe
 
@@ -199,8 +200,6 @@ def _share_power(text: str, expectation: Expectation, view: _View, n: int) -> Po
     chance = usual * (1 - usual)
     effect = max(1.0, known.spread**2 / chance) if known is not None and chance > 0 else DEFAULT_DESIGN_EFFECT
     few = usual * n < _FEW_EVENTS
-    if few:
-        effect = 1.0  # so few events count as independent, in the verdict as well
     between = known.between if known is not None and known.between is not None else DEFAULT_ERRORS_BETWEEN
     relative = 1 - usual if expectation.metric == "goodput" else 1.0
     limit = expectation.form == "limit"
@@ -208,7 +207,9 @@ def _share_power(text: str, expectation: Expectation, view: _View, n: int) -> Po
     arms = 0.0 if limit else chance
 
     def error(share: float) -> float:
-        return math.sqrt(effect * (share * (1 - share) + arms) / n)
+        # Of few events nothing is known; the verdict then takes a level that wanders a little, and so does this.
+        wander = 1 + ASSUMED_WANDER * n / view.length_s * share * (1 - share) if few else effect
+        return math.sqrt(wander * (share * (1 - share) + arms) / n)
 
     def found(power: float) -> float | None:
         at = bound
@@ -228,6 +229,8 @@ def _share_power(text: str, expectation: Expectation, view: _View, n: int) -> Po
 
 def _passes(usual: float, n: int, effect: float, bound: float, between: float, view: _View) -> bool:
     """Whether four runs of five would pass with nothing wrong: the interval of a rather unlucky run is within."""
+    if usual * n < _FEW_EVENTS:
+        effect = 1.0
     unlucky = usual + float(special.ndtri(POWERS[0])) * math.sqrt(effect * usual * (1 - usual) / n)
     effective = n * max(1, view.pairs) / effect
     one_run = newcombe(unlucky * effective, effective, usual * effective, effective)

@@ -1,8 +1,7 @@
 """The full table: every endpoint, metric and stretch of time, beyond what the scenario asks about.
 
 A row's p-value is its interval turned round, so it is below 0.05 where the interval leaves zero out. The rows of the
-fault window and after it are adjusted (Holm) and gated by the run's primary question; all rows together get
-Benjamini-Hochberg values for exploring.
+fault window and after it are adjusted (Holm); all rows together get Benjamini-Hochberg values for exploring.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -24,17 +24,17 @@ from harness.analysis.effects import (
 )
 from harness.analysis.experiment import Experiment
 from harness.analysis.seconds import Seconds
-from harness.analysis.verdict import Composite, Contrast, Distribution, Interval, Usual
+from harness.analysis.verdict import Contrast, Distribution, Interval, Usual
 from harness.stats.multiple import benjamini_hochberg, holm
 from harness.stats.noise import Noise
-from harness.stats.proportions import Estimate
 from harness.stats.whole import distance
 
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
-GATED = ("fault", "after")
+CONFIRMED = ("fault", "after")
 FEWEST_FOR_P999 = 10_000
 _SMALLEST_P = 1e-12
-_FARTHEST = 7.0
+_FARTHEST = 8.0
+_HALVINGS = 8
 _LONGEST_BLOCK_S = 15
 
 
@@ -44,23 +44,20 @@ def contrasts(pairs: Mapping[str, Pair], seconds: Seconds, experiment: Experimen
     return tuple(row for pair in pairs.values() for row in _rows(pair, stretches))
 
 
-def adjusted(rows: Sequence[Contrast], composite: Composite | None) -> tuple[Contrast, ...]:
-    """The rows with `p_adjusted` and `q_exploratory`.
+def adjusted(rows: Sequence[Contrast]) -> tuple[Contrast, ...]:
+    """The rows with `p_adjusted` (Holm, over those of the fault window and after it) and `q_exploratory` (all rows).
 
-    The primary question comes first: no row of the fault window is surer than it, its p-value being put on the scale
-    of 5 % beforehand.
+    They are a family of their own. What the scenario bounds is answered first and apart, and does not gate them: a
+    scenario that bounds one spared endpoint only would make everything that broke beside it look undecided.
     """
-    gate = 0.0
-    if composite is not None and composite.p is not None:
-        gate = min(1.0, composite.p * 0.05 / composite.alpha)
-    gated = [at for at, row in enumerate(rows) if row.p is not None and row.phase in GATED]
+    strict_rows = [at for at, row in enumerate(rows) if row.p is not None and row.phase in CONFIRMED]
     known = [at for at, row in enumerate(rows) if row.p is not None]
-    strict = dict(zip(gated, holm([rows[at].p or 0.0 for at in gated]), strict=True)) if gated else {}
+    strict = dict(zip(strict_rows, holm([rows[at].p or 0.0 for at in strict_rows]), strict=True)) if strict_rows else {}
     loose = dict(zip(known, benjamini_hochberg([rows[at].p or 0.0 for at in known]), strict=True)) if known else {}
     return tuple(
         replace(
             row,
-            p_adjusted=_short(max(gate, strict[at])) if at in strict else None,
+            p_adjusted=_short(strict[at]) if at in strict else None,
             q_exploratory=_short(loose[at]) if at in loose else None,
         )
         for at, row in enumerate(rows)
@@ -97,30 +94,53 @@ def _rows(pair: Pair, stretches: Mapping[str, slice]) -> Iterator[Contrast]:
     failures = pair.noise_of_failures()
     noises = {metric: pair.noise_of_quantile(share) for metric, share in QUANTILES.items()}
     for phase, bins in stretches.items():
+        summed = Pair(pair.endpoint, _summed(pair.baseline, bins), _summed(pair.fault, bins), (), ())
+        effects: dict[str, Callable[[float, Noise], Effect | None]] = {
+            "error-rate": partial(_errors, pair, bins),
+            "goodput": partial(_goodput, summed, float(bins.stop - bins.start)),
+            "attempts": partial(_attempts, summed),
+            **{metric: partial(_quantile, summed, share) for metric, share in QUANTILES.items()},
+        }
+        for metric, effect_at in effects.items():
+            yield from _row(pair.endpoint, metric, phase, noises.get(metric, failures), effect_at)
 
-        def errors(level: float, bins: slice = bins) -> Effect | None:
-            return failure_effect(pair, bins, level, failures)
 
-        def goodput(level: float, bins: slice = bins) -> Effect | None:
-            return goodput_effect(pair, bins, float(bins.stop - bins.start), level, failures)
+def _summed(cells: Cells, bins: slice) -> Cells:
+    """The cells of some bins as one bin, so that many looks at them cost little."""
+    return Cells(
+        arrivals=cells.arrivals[bins].sum(keepdims=True),
+        failed=cells.failed[bins].sum(keepdims=True),
+        good=cells.good[bins].sum(keepdims=True),
+        attempts=cells.attempts[bins].sum(keepdims=True),
+        attempts_squared=cells.attempts_squared[bins].sum(keepdims=True),
+        felt=cells.felt[bins].sum(axis=0, keepdims=True),
+        first_bin=cells.first_bin,
+    )
 
-        def attempts(level: float, bins: slice = bins) -> Effect | None:
-            return attempts_effect(pair, bins, level, failures)
 
-        for metric, effect_at in (("error-rate", errors), ("goodput", goodput), ("attempts", attempts)):
-            yield from _row(pair.endpoint, metric, phase, failures, effect_at)
-        for metric, share in QUANTILES.items():
+_ONE = slice(0, 1)
 
-            def quantile(level: float, bins: slice = bins, metric: str = metric, share: float = share) -> Effect | None:
-                return quantile_effect(pair, bins, share, level, noises[metric])
 
-            yield from _row(pair.endpoint, metric, phase, noises[metric], quantile)
+def _errors(pair: Pair, bins: slice, level: float, noise: Noise) -> Effect | None:
+    return failure_effect(pair, bins, level, noise)
+
+
+def _goodput(pair: Pair, length_s: float, level: float, noise: Noise) -> Effect | None:
+    return goodput_effect(pair, _ONE, length_s, level, noise)
+
+
+def _attempts(pair: Pair, level: float, noise: Noise) -> Effect | None:
+    return attempts_effect(pair, _ONE, level, noise)
+
+
+def _quantile(pair: Pair, share: float, level: float, noise: Noise) -> Effect | None:
+    return quantile_effect(pair, _ONE, share, level, noise)
 
 
 def _row(
-    endpoint: str, metric: str, phase: str, noise: Noise, effect_at: Callable[[float], Effect | None]
+    endpoint: str, metric: str, phase: str, noise: Noise, effect_at: Callable[[float, Noise], Effect | None]
 ) -> Iterator[Contrast]:
-    effect = effect_at(0.95)
+    effect = effect_at(0.95, noise)
     if effect is None:
         return
     points = metric == "error-rate"
@@ -135,7 +155,7 @@ def _row(
         difference=None if shown is None else shown.value * 100,
         interval=Interval(None, None) if shown is None else Interval(_finite(shown.low), _finite(shown.high)),
         unit="pp" if points else "%",
-        p=_p(noise, effect_at, points) if enough else None,
+        p=_p(noise, lambda level: _apart(effect_at(level, noise), points)) if enough else None,
         p_adjusted=None,
         q_exploratory=None,
         n_baseline=effect.n_baseline,
@@ -144,35 +164,25 @@ def _row(
     )
 
 
-def _p(noise: Noise, effect_at: Callable[[float], Effect | None], points: bool) -> float:
-    """Two-sided p-value of no difference: that of the interval which just reaches it.
+def _p(noise: Noise, apart: Callable[[float], bool]) -> float:
+    """Two-sided p-value of no difference: that of the widest interval that still leaves it out.
 
-    Half the width of an interval is nearly in proportion to its critical value, so a few steps find it.
+    Found by halving, because the limits of quantiles move in steps; exact to a few percent, and exact on which side of
+    0.05 it lies.
     """
-    critical = noise.critical(0.95)
-    for _ in range(4):
-        distance, half = _reach(effect_at(1 - 2 * noise.tail(critical)), points)
-        if distance == 0:
-            return 1.0
-        wanted = _FARTHEST if half == 0 else min(_FARTHEST, critical * distance / half)
-        if abs(wanted - critical) <= 1e-3 * critical:
-            break
-        critical = max(wanted, 1e-3)
-    return _short(max(_SMALLEST_P, min(1.0, 2 * noise.tail(critical))))
+    usual = noise.critical(0.95)
+    low, high = (usual, max(_FARTHEST, usual)) if apart(0.95) else (0.0, usual)
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if apart(1 - 2 * noise.tail(middle)) else (low, middle)
+    return _short(max(_SMALLEST_P, min(1.0, 2 * noise.tail(low))))
 
 
-def _reach(effect: Effect | None, points: bool) -> tuple[float, float]:
-    """How far the value is from no difference, and how far the interval reaches towards it, on the same scale."""
+def _apart(effect: Effect | None, points: bool) -> bool:
+    """Whether the interval leaves out no difference, on the scale that is shown."""
     assert effect is not None, "the same seconds gave an effect before"
-    relative = effect.relative
-    if not points and relative is not None and relative.value > -1 and -1 < relative.low <= relative.high < math.inf:
-        logs = Estimate(*(math.log1p(value) for value in (relative.value, relative.low, relative.high)))
-        return abs(logs.value), _towards_zero(logs)
-    return abs(effect.change.value), _towards_zero(effect.change)
-
-
-def _towards_zero(estimate: Estimate) -> float:
-    return estimate.value - estimate.low if estimate.value > 0 else estimate.high - estimate.value
+    shown = effect.change if points or effect.relative is None else effect.relative
+    return shown.low > 0 or shown.high < 0
 
 
 def _distribution(pair: Pair, during: slice, seed: int) -> Distribution | None:

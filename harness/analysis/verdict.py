@@ -78,7 +78,7 @@ class Contrast:
 
     `phase`: `fault`, `after`, or `phase:NAME` for a phase of the scenario. `difference` and `interval` (95 %) are in
     `unit`: `pp` for the error rate, `%` of the baseline for everything else (None when that is zero). `p` is two-sided,
-    for no difference at all. `p_adjusted` (in `fault` and `after`): Holm, and no smaller than the composite's.
+    for no difference at all. `p_adjusted`: Holm, over the rows of `fault` and `after`.
     `q_exploratory`: Benjamini-Hochberg over the whole table, for looking around only. `enough`: whether there are the
     fewest effective observations for a statement; without them the p-values are None.
     """

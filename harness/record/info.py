@@ -48,7 +48,8 @@ class ArmInfo(_Part):
     """An arm that was begun. `duration_s` is the planned one, or how far the arm got when the run was stopped in it.
 
     `pair` numbers the baseline and fault arms that belong together; without it, the n-th of each kind do. `invalid`:
-    why this arm says nothing about the system; the others may.
+    why this arm says nothing about the system; the others may. `load`: `expected` for an arm without the scenario's
+    spike, which never went above the steady rate; such arms are compared with each other and with those that have it.
     """
 
     name: str = Field(min_length=1)
@@ -59,6 +60,7 @@ class ArmInfo(_Part):
     rows: int = Field(ge=0)
     pair: int | None = None
     invalid: tuple[str, ...] = ()
+    load: Literal["planned", "expected"] = "planned"
     worker_clocks: tuple[WorkerClockInfo, ...] = Field(
         default=(), description="of load workers on other hosts; those on the conductor's host share its clock"
     )
@@ -208,11 +210,12 @@ class RunInfo(_Part):
         given = self.scenario.get("expect") or ()
         return (given,) if isinstance(given, str) else tuple(str(line) for line in given)
 
-    def pairs(self) -> tuple[tuple[str, str], ...]:
-        """`(baseline, fault)` arm names that belong together: by `pair` where every arm has one, else by order."""
-        baselines = [arm for arm in self.arms if arm.kind == "baseline"]
-        faults = [arm for arm in self.arms if arm.kind == "fault"]
-        if any(arm.pair is None for arm in self.arms):
+    def pairs(self, load: Literal["planned", "expected"] = "planned") -> tuple[tuple[str, str], ...]:
+        """`(baseline, fault)` arm names of a load that belong together: by `pair` where all have one, else by order."""
+        arms = [arm for arm in self.arms if arm.load == load]
+        baselines = [arm for arm in arms if arm.kind == "baseline"]
+        faults = [arm for arm in arms if arm.kind == "fault"]
+        if any(arm.pair is None for arm in arms):
             return tuple((one.name, other.name) for one, other in zip(baselines, faults, strict=False))
         by_pair = {arm.pair: arm.name for arm in baselines}
         return tuple((by_pair[arm.pair], arm.name) for arm in faults if arm.pair in by_pair)

@@ -69,8 +69,8 @@ class Record:
         return self._arms[name]
 
     def arms_of(self, kind: str) -> tuple[str, ...]:
-        """The names of the `baseline` or of the `fault` arms, in the order in which they ran."""
-        return tuple(arm.name for arm in self.info.arms if arm.kind == kind)
+        """The names of the `baseline` or of the `fault` arms with the scenario's load, in the order they ran in."""
+        return tuple(arm.name for arm in self.info.arms if arm.kind == kind and arm.load == "planned")
 
 
 def read(folder: Path, *, integrity: bool = True) -> Record:

@@ -37,7 +37,7 @@ _ROWS_PER_GROUP = 1 << 20
 class ArmStart:
     """An arm that was begun: when (UTC as ISO 8601, and CLOCK_MONOTONIC), and how long it lasts or lasted.
 
-    `invalid`: why it says nothing about the system, if anything.
+    `invalid`: why it says nothing about the system, if anything. `load`: see `plan.Arm`.
     """
 
     name: str
@@ -47,6 +47,7 @@ class ArmStart:
     start_monotonic_ns: int
     duration_s: float
     invalid: tuple[str, ...] = ()
+    load: Literal["planned", "expected"] = "planned"
     worker_clocks: tuple[WorkerClockInfo, ...] = ()
 
     def to_json(self) -> dict[str, Any]:

@@ -110,8 +110,8 @@ def repeats(verdict: Verdict) -> list[str]:
     found = verdict.repeats
     if found is None:
         return []
-    classes = ", ".join(f"{name} in {count} of {found.used}" for name, count in found.classes.items())
-    lines = [f"{found.sentence} Damage: {classes}." if classes else found.sentence]
+    classes = ", ".join(f"{name} in {count}" for name, count in found.classes.items())
+    lines = [f"of {found.used} pairs of runs: {classes}"] if classes else []
     return lines + [f"left out: {pair.baseline} and {pair.fault}: {pair.why}" for pair in found.pairs if not pair.used]
 
 

@@ -277,6 +277,10 @@ class Scenario(Model):
     faults: tuple[FaultEntry, ...] = Field(min_length=1)
     expect: tuple[Sentence, ...] = Field(min_length=1)
     abort_when: tuple[AbortSentence, ...] = ()
+    design: Literal["pairs", "2x2"] = Field(
+        "pairs",
+        description="pairs: without and with the faults; 2x2: both also at the expected load, without the spike",
+    )
     hysteresis: Annotated[Hysteresis | None, BeforeValidator(_hysteresis)] = Field(
         None, description="whether shedding all load ends a failure that outlives its fault: two more phases at the end"
     )

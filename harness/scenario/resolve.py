@@ -8,6 +8,7 @@ import math
 import random
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from harness import expectations, units
 from harness.errors import ScenarioError, nearest
 from harness.faults.base import FaultType
 from harness.paths import shipped
-from harness.plan import Arm, ArmKind, Load, Phase, Plan, Retry
+from harness.plan import Arm, ArmKind, ArmLoad, Load, Phase, Plan, PlannedFault, Retry
 from harness.scenario import overrides as command_line
 from harness.scenario.document import Document, Keys
 from harness.scenario.hysteresis import shed_and_return
@@ -90,14 +91,42 @@ def resolve(
         target_folder=str(target.folder),
         variant=scenario.variant or "default",
         settings=target.environment(preset, scenario.settings),
-        arms=_arms(repeat, only, load.seed),
+        arms=_arms(repeat, only, load.seed, ("planned", "expected") if scenario.design == "2x2" else ("planned",)),
         phases=phases,
         load=load,
         faults=faults,
         expect=scenario.expect,
         abort_when=scenario.abort_when,
         seed=load.seed,
+        expected_load=_expected(scenario.load, load, faults, document) if scenario.design == "2x2" else None,
     )
+
+
+def _expected(model: LoadModel, load: Load, faults: Iterable[PlannedFault], document: Document) -> Load:
+    """The load without the spike: never above the steady rate. Raises ScenarioError where the fault meets no spike."""
+    steady = model.rate
+    if steady is None or load.waves or load.traces:
+        raise document.key_error(
+            ("design",),
+            "2x2 needs the open model and phases with plain rates, to know what the load is without its spike",
+            remedy="leave `design` out, or give the phases a `rate` each",
+        )
+    at_fault = [
+        piece.peak
+        for piece in load.segments
+        if any(piece.start_s < fault.end_s and fault.at_s < piece.end_s for fault in faults)
+    ]
+    if max(at_fault, default=0.0) <= steady:
+        raise document.key_error(
+            ("design",),
+            "2x2 asks what a spike and a fault do together, but no fault is in a phase above the steady rate",
+            remedy="put the fault in a phase such as `{spike: 20s, rate: +30%}`, or leave `design` out",
+        )
+    capped = (
+        replace(piece, rate_start=min(piece.rate_start, steady), rate_end=min(piece.rate_end, steady))
+        for piece in load.segments
+    )
+    return replace(load, segments=tuple(capped))
 
 
 def _with_lengths(document: Document, phases: Iterable[Phase]) -> Document:
@@ -209,18 +238,22 @@ def _held_s(timeout_s: float, retry: Retries) -> float:
     return timeout_s * (1 + retry.allowed) + sum(waits) * share
 
 
-def _arms(repeat: int, only: str | None, seed: int) -> tuple[Arm, ...]:
-    """Pairs of arms, side by side. Of every two pairs one begins with the baseline and the other with the fault.
+def _arms(repeat: int, only: str | None, seed: int, loads: Sequence[ArmLoad]) -> tuple[Arm, ...]:
+    """Pairs of arms, side by side; of a 2x2 design two pairs each time, the second at the expected load.
 
-    Which of them is drawn, so that neither a drift of the machine nor a rhythm of it goes along with the order.
+    Of every two repeats the second goes the other way round than the first, and that way is drawn, so that neither a
+    drift of the machine nor a rhythm of it goes along with the order.
     """
     drawn = random.Random(f"order of arms {seed}")
+    cells: list[tuple[ArmLoad, ArmKind]] = [(load, kind) for load in loads for kind in ("baseline", "fault")]
     arms: list[Arm] = []
-    kinds: tuple[ArmKind, ...] = ("baseline", "fault")
     for pair in range(1, repeat + 1):
-        if pair % 2 == 0 or (repeat > 1 and drawn.random() < 0.5):
-            kinds = kinds[::-1]
-        arms += [Arm(f"{kind}-{pair}", kind, pair) for kind in kinds if only in (None, kind)]
+        if pair % 2 == 0:
+            cells = cells[::-1]
+        elif repeat > 1:
+            drawn.shuffle(cells)
+        names = {"planned": "", "expected": "expected-"}
+        arms += [Arm(f"{names[load]}{kind}-{pair}", kind, pair, load) for load, kind in cells if only in (None, kind)]
     return tuple(arms)
 
 

@@ -45,10 +45,10 @@ class Named:
 class Trial:
     """What is simulated. `mix`: how often each endpoint is asked for, on any scale.
 
-    Without `phases` there is one over the whole load. `dependencies` (endpoint -> components) are by default those that
-    the model's steps have. `scale` multiplies the load and everything there is of the stack. `seed_of_load`: arrivals
-    come from `load.seed`, as in a measured run, so two trials with one load see the same arrivals; with
-    `fresh_load` they come from the seed given to `simulate`.
+    Without `phases` there is one over the whole load. `dependencies` (endpoint -> components) are by default those
+    that the model's steps have. `loads`: arms with a load of their own, by name. `scale` multiplies the load and
+    everything there is of the stack. `seed_of_load`: arrivals come from `load.seed`, as in a measured run, so two
+    trials with one load see the same arrivals; with `fresh_load` they come from the seed given to `simulate`.
     """
 
     model: Model
@@ -61,6 +61,7 @@ class Trial:
     name: str = "simulated"
     scale: int = 1
     fresh_load: bool = True
+    loads: Mapping[str, Load] = field(default_factory=dict)
     dependencies: Mapping[str, Sequence[str]] | None = None
     component_dependencies: Mapping[str, Sequence[str]] = field(default_factory=dict)
     shared_resources: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -110,12 +111,13 @@ def simulate(trial: Trial, seed: int) -> Record:
 
 def simulate_arms(trial: Trial, seed: int, progress: Progress = lambda _arm, _t_s: None) -> dict[str, SimulatedArm]:
     """The arms by name; `progress` hears now and then which arm is at which of its seconds."""
-    load = replace(trial.load, seed=seed) if trial.fresh_load else trial.load
     model = scaled(trial.model, trial.scale)
     keep_every = kept_every(trial)
     effects = [named.effect for named in trial.named_effects]
     arms = {}
     for number, (name, kind, _) in enumerate(trial.arms):
+        load = trial.loads.get(name, trial.load)
+        load = replace(load, seed=seed) if trial.fresh_load else load
         arms[name] = simulate_arm(
             name,
             model,

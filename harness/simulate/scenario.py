@@ -38,6 +38,7 @@ def trial_of(plan: Plan, target: Target, *, model: Model | None = None, scale: i
         expect=plan.expect,
         arms=tuple((arm.name, arm.kind, arm.pair) for arm in plan.arms),
         name=plan.name,
+        loads={arm.name: plan.load_of(arm) for arm in plan.arms},
         scale=scale,
         fresh_load=False,
         dependencies=target.dependencies,

@@ -36,7 +36,7 @@ _DOUBT = 0.65
 _HIDDEN = 2.5
 # The long-run variance, relative to the square of the share, that is assumed where too few events were seen to
 # measure it: a level that wanders by a quarter from second to second.
-_ASSUMED_WANDER = 0.1
+ASSUMED_WANDER = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Noise:
         (at most tenfold, beyond that nothing was measured).
         """
         if self.few:
-            excess = _ASSUMED_WANDER * arrivals_per_s * share * (1 - share)
+            excess = ASSUMED_WANDER * arrivals_per_s * share * (1 - share)
             return replace(self, design_effect=1 + excess, share=share)
         usual = self.share * (1 - self.share)
         scaling = min(_MOST_SCALING, share * (1 - share) / usual) if usual > 0 else 1.0

@@ -3,9 +3,11 @@
 import dataclasses
 import tempfile
 from functools import cache
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from record_builder import build_record
@@ -92,6 +94,70 @@ def test_the_unit_of_the_timeout_does_not_matter(timeout):
     scenario = {**whole.info.scenario, "load": {"timeout": timeout}}
     info = whole.info.model_copy(update={"scenario": scenario})
     assert analyse(dataclasses.replace(whole, info=info)).to_json() == plain()
+
+
+@pytest.mark.parametrize("name", ["aardvark", "zebra"])
+def test_the_names_of_endpoints_do_not_matter(name):
+    def renamed(arm):
+        names = tuple(name if one == "catalog" else one for one in arm.endpoint_names)
+        return dataclasses.replace(arm, endpoint_names=names)
+
+    whole = changed(renamed)
+    target = whole.info.target.model_copy(update={"dependencies": {name: ("app",), "checkout": ("app", "redis")}})
+    found = analyse(dataclasses.replace(whole, info=whole.info.model_copy(update={"target": target}))).to_json()
+    assert found["comparisons"] == plain()["comparisons"]
+    key = itemgetter("endpoint", "metric", "phase")
+    rows = [{**row, "endpoint": "catalog" if row["endpoint"] == name else row["endpoint"]} for row in found["table"]]
+    assert sorted(rows, key=key) == sorted(plain()["table"], key=key)
+
+
+def test_an_endpoint_that_nothing_happens_to_changes_nothing_but_multiplicity():
+    def beside(arm):
+        """The arm's catalogue once more under another name, its response times as they are."""
+        again = np.flatnonzero(arm.endpoint == arm.endpoint_names.index("catalog"))
+        renamed = {name: np.concatenate([getattr(arm, name), getattr(arm, name)[again]]) for name in ROWS}
+        renamed["endpoint"][len(arm.seq) :] = len(arm.endpoint_names)
+        offset = int(arm.seq.max()) + 1
+        for name in ("seq", "first_seq"):
+            renamed[name][len(arm.seq) :] += offset
+        return dataclasses.replace(arm, endpoint_names=(*arm.endpoint_names, "ping"), **renamed)
+
+    more = analyse(changed(beside)).to_json()
+    own = [c for c in EXPECT if " of " in c]
+    for one, other in zip(plain()["comparisons"], more["comparisons"], strict=True):
+        if one["expectation"] in own:
+            assert {**one, "p_adjusted": None} == {**other, "p_adjusted": None}
+    rows = [{(r["endpoint"], r["metric"], r["phase"]): r for r in found["table"]} for found in (plain(), more)]
+    for key, row in rows[0].items():
+        if key[0]:
+            assert (row["p"], row["difference"]) == (rows[1][key]["p"], rows[1][key]["difference"])
+            if row["p_adjusted"] is not None:
+                assert rows[1][key]["p_adjusted"] >= row["p_adjusted"]
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.floats(0.05, 0.9), st.integers(2, 4))
+def test_more_of_the_same_never_turns_a_clear_failure_into_a_pass(share, times):
+    def several(arm):
+        """Every arrival so many times, a little later each: the same system under more load."""
+        parts = [{name: getattr(arm, name).copy() for name in ROWS} for _ in range(times)]
+        offset = int(arm.seq.max()) + 1
+        for number, part in enumerate(parts):
+            for name in ("seq", "first_seq"):
+                part[name] += number * offset
+            for name in ("intended_ns", "start_ns", "end_ns"):
+                part[name] += number * 1000
+        return dataclasses.replace(arm, **{name: np.concatenate([part[name] for part in parts]) for name in ROWS})
+
+    with tempfile.TemporaryDirectory() as folder:
+        built = build_record(
+            Path(folder) / "run", seconds=28, rate=50, fault_window=(14.0, 20.0), fault_error=share, expect=EXPECT[:4]
+        )
+        whole = read(built)
+    more = dataclasses.replace(whole, _arms={name: several(whole.arm(name)) for name in ("baseline-1", "fault-1")})
+    for one, other in zip(analyse(whole).comparisons, analyse(more).comparisons, strict=True):
+        assert (one.outcome, other.outcome) not in (("fail", "pass"), ("pass", "fail"))
+        assert one.outcome != "fail" or other.outcome == "fail"
 
 
 @settings(max_examples=15, deadline=None)

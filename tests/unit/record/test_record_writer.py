@@ -109,6 +109,7 @@ def test_the_files_have_the_documented_types_and_digests(folder, tmp_path):
             "start_monotonic_ns": 123,
             "duration_s": 10.0,
             "invalid": [],
+            "load": "planned",
             "rows": 1,
         }
     ]

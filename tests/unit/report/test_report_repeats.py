@@ -36,7 +36,7 @@ def test_the_terminal_says_that_the_claim_stands_on_the_pairs(run):
     folder, _, verdict = run
     shown = render_plain(verdict, folder=folder)
     assert "they stand on how 3 pairs of runs agree" in " ".join(shown.split())
-    assert re.search(r"repeats .*contained in 3 of 3", shown)
+    assert re.search(r"repeats .*of 3 pairs of runs: contained in 3", shown)
     assert re.search(r"together .*of 2 expectations on numbers, something is beyond its margin", shown)
     assert re.search(r"also .*numbers .*changed for sure", shown)
     assert render_text(verdict, folder=folder)

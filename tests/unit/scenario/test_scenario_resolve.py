@@ -456,3 +456,19 @@ def test_errors_on_the_command_line_name_the_option(plan_with: Planner, choices:
     with pytest.raises(ScenarioError) as caught:
         plan_with(**choices)
     assert said in str(caught.value)
+
+
+def test_a_2x2_design_has_both_arms_at_the_expected_load_too(plan_with: Planner) -> None:
+    design = ("variant: hardened", "variant: hardened\ndesign: 2x2")
+    plan = plan_with(design)
+    assert [arm.name for arm in plan.arms] == ["baseline-1", "fault-1", "expected-baseline-1", "expected-fault-1"]
+    peaks = [max(piece.peak for piece in plan.load_of(arm).segments) for arm in plan.arms]
+    assert peaks == [130.0, 130.0, 100.0, 100.0]
+    assert plan.load_of(plan.arms[2]).duration_s == plan.load.duration_s
+    four = [arm.name for arm in plan_with(design, repeat=2, seed=1).arms]
+    assert [name.replace("-1", "") for name in four[:4]] == [name.replace("-2", "") for name in four[:3:-1]]
+
+
+def test_a_2x2_design_needs_a_fault_in_a_spike(plan_with: Planner) -> None:
+    with pytest.raises(ScenarioError, match="no fault is in a phase above the steady rate"):
+        plan_with(("variant: hardened", "variant: hardened\ndesign: 2x2"), ("at: spike + 5s", "at: steady"))
