@@ -49,7 +49,24 @@ def assess(record: Record, experiments: Sequence[Experiment]) -> Trust:
     valid = not whole and not all(spoilt)
     if valid and record.info.load.model == "closed":
         reasons.append(f"the load was of the closed model. {CLOSED_MODEL_HIDES}")
+    if valid:
+        reasons += _drops(record)
     return Trust(Validity(valid, tuple(dict.fromkeys(reasons))), left_out)
+
+
+def _drops(record: Record) -> list[str]:
+    """A remark for each fault arm in which arrivals found no free virtual user; in a baseline arm that is a fault."""
+    remarks = []
+    users = record.info.load.users
+    for name in record.arms_of("fault"):
+        samples = record.arm(name)
+        dropped = int((samples.error == samples.error_names.index("dropped")).sum())
+        if dropped:
+            remarks.append(
+                f"{name}: {dropped:,} arrivals were not sent, because {f'all {users:,}' if users else 'all'} virtual"
+                " users waited for answers: they count as failed; with a larger `load.pool` they would have been sent"
+            )
+    return remarks
 
 
 def _of_little_use(experiment: Experiment) -> str:

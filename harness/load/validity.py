@@ -27,6 +27,8 @@ A single hiccup of the machine makes some arrivals late; their response times te
 instant, and while they are so few no p95 or p99 of the arm is made by them.
 """
 
+_MORE_WORKERS: Final = "spread the load over more processes (`--workers`), lower the rate, or use a calmer machine"
+
 _FEWEST_LATE: Final = 10
 """So few are no share of anything, in an arm of a few hundred arrivals or less."""
 
@@ -68,7 +70,7 @@ def validity_reasons(results: Sequence[WorkerResult], kind: ArmKind) -> list[str
         if busy is not None and busy.length_s >= MAX_CPU_FOR_S:
             reasons.append(
                 f"{result.name} used more than {MAX_CPU_PERCENT:.0f} % of a core for {busy.length_s:.1f} s from"
-                f" {busy.start_s:.1f} s on (up to {busy.peak:.0f} %): add workers, or lower the rate"
+                f" {busy.start_s:.1f} s on (up to {busy.peak:.0f} %): {_MORE_WORKERS}"
             )
         reasons += _lateness(result)
         if result.clock is not None and result.clock.uncertainty_ns > LATE_MS * NS / 1000:
@@ -100,12 +102,13 @@ def _lateness(result: WorkerResult) -> list[str]:
     if lags is not None and lags.length_s >= _LAG_WINDOW_S + MAX_LAG_FOR_S:
         return [
             f"{result.name} started arrivals late although users were free: p99 over {LATE_MS:.0f} ms for"
-            f" {lags.length_s - _LAG_WINDOW_S:.1f} s before {lags.end_s:.1f} s (up to {lags.peak:.0f} ms)"
+            f" {lags.length_s - _LAG_WINDOW_S:.1f} s before {lags.end_s:.1f} s (up to {lags.peak:.0f} ms):"
+            f" {_MORE_WORKERS}"
         ]
     if last is not None and last.late > max(_FEWEST_LATE, MAX_LATE_SHARE * last.arrivals):
         return [
             f"{result.name} started {last.late} of {last.arrivals} arrivals more than {LATE_MS:.0f} ms late"
-            f" although users were free (allowed: {MAX_LATE_SHARE:.0%})"
+            f" although users were free (allowed: {MAX_LATE_SHARE:.0%}): {_MORE_WORKERS}"
         ]
     return []
 

@@ -38,6 +38,7 @@ def test_three_seconds_above_the_cpu_limit_are_too_long():
     burst = [20.0] * 4 + [90.0] * 6 + [20.0] * 4
     [reason] = validity_reasons([result(health=health(cpu_percent=burst))], "baseline")
     assert "for 3.0 s from 2.0 s on (up to 90 %)" in reason
+    assert "--workers" in reason
 
 
 def test_shorter_bursts_are_not():
