@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import gevent
 
 from harness.clock import NS
+from harness.errors import LoadError
 from harness.shapes import Segment
 
 if TYPE_CHECKING:  # importing locust patches the interpreter, and the pure functions here are for everybody
@@ -56,20 +57,32 @@ class Crowd:
         self._removed: list[type[User]] = []
         self._users: list[User] = []
 
+    @property
+    def size(self) -> int:
+        """How many users there are, by what was added and removed."""
+        return len(self._users)
+
     def run(self, session: Session, plan: Iterator[tuple[float, int]]) -> None:
         """Follow `plan` (see `changes`)."""
         for at_s, users in plan:
             left_s = at_s - session.now_ns() / NS
             if left_s > 0:
                 gevent.sleep(left_s)
-            self._resize(users)
+            self.resize(users)
 
-    def _resize(self, users: int) -> None:
+    def resize(self, users: int) -> None:
+        """Have `users` users, or all that there can be with fixed numbers of each class.
+
+        Raises `LoadError` when one cannot be made.
+        """
         while len(self._users) < users:
             kind = self._removed.pop() if self._removed else next(self._kinds, None)
             if kind is None:
-                return  # fixed numbers of users only, and all of them are there
-            self._users += self._runner.spawn_users({kind.__name__: 1})
+                return
+            try:
+                self._users += self._runner.spawn_users({kind.__name__: 1})
+            except Exception as error:
+                raise LoadError(f"{kind.__name__} could not be made: {type(error).__name__}: {error}") from error
         while len(self._users) > users:
             user = self._users.pop()
             self._removed.append(type(user))

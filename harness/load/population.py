@@ -23,6 +23,8 @@ from harness.load.turn import Turn
 from harness.load.user import OpenHttpUser
 
 _START_TIMEOUT_S: Final = 60.0
+_START_GAP_S: Final = 0.01
+"""Between two users whose start may be a request: all at once, their logins would be a load that nobody planned."""
 _REPLACE_AFTER_S: Final = 0.05
 _REPLACE_FAILED_AFTER_S: Final = 1.0
 
@@ -38,6 +40,8 @@ class OpenPopulation:
         self._session = session
         self._locustfile = locustfile
         self._pools: dict[str, Pool] = {}
+        starts_alone = all(kind.on_start is User.on_start for kind in locustfile.user_classes)
+        self._gap_s = 0.0 if starts_alone and not locustfile.looping else _START_GAP_S
         looping: dict[type[User], Pool] = {}
         for kind in locustfile.user_classes:
             if kind in locustfile.looping:
@@ -58,21 +62,26 @@ class OpenPopulation:
 
         `go_on` is asked now and then. Raises `LoadError` when some of them cannot start.
         """
-        wanted = self._spec.users
         events, failures = runner.environment.events, list[str]()
 
         def on_error(user_instance: Any, exception: BaseException, **_: Any) -> None:
             failures.append(f"{type(user_instance).__name__}.on_start raised {type(exception).__name__}: {exception}")
 
         events.user_error.add_listener(on_error)
-        runner.start(wanted, spawn_rate=wanted)
+        crowd = _start(runner, self._locustfile, go_on)
+        while crowd.size < self._spec.users and go_on():
+            before = crowd.size
+            crowd.resize(before + 1)
+            if crowd.size == before:
+                break
+            gevent.sleep(self._gap_s)
+        wanted = crowd.size
+        events.spawning_complete.fire(user_count=wanted)
         deadline_ns = now_ns() + int(_START_TIMEOUT_S * NS)
         while self.free < wanted and go_on():
             if failures:
                 raise LoadError(failures[0])
-            if (failure := runner.spawning_greenlet.exception) is not None:
-                raise LoadError(f"a virtual user could not be made: {type(failure).__name__}: {failure}")
-            if runner.spawning_greenlet.ready() and runner.user_count < wanted:
+            if runner.user_count < wanted:
                 raise LoadError(
                     f"only {runner.user_count} of {wanted} virtual users started; on_start ended the others"
                 )
@@ -113,16 +122,13 @@ class ClosedPopulation:
     def __init__(self, spec: WorkerSpec, session: Session, locustfile: Locustfile, turn_of: Callable[[User], Turn]):
         self._spec = spec
         self._session = session
-        self._user_classes = locustfile.user_classes
+        self._locustfile = locustfile
         self._crowd: Crowd | None = None
         TaskLoop(session.recorder, turn_of, None).install()
 
     def gather(self, runner: Any, go_on: Callable[[], bool]) -> int:
         """Start the test, but no user yet; returns how many there will be at most."""
-        runner.start(0, spawn_rate=1)
-        while not runner.spawning_greenlet.ready() and go_on():
-            gevent.sleep(0.01)
-        self._crowd = Crowd(runner, self._user_classes)
+        self._crowd = _start(runner, self._locustfile, go_on)
         return self._spec.users
 
     def chores(self) -> Sequence[Callable[[], None]]:
@@ -135,6 +141,14 @@ class ClosedPopulation:
 
 
 Population = OpenPopulation | ClosedPopulation
+
+
+def _start(runner: Any, locustfile: Locustfile, go_on: Callable[[], bool]) -> Crowd:
+    """Begin Locust's test run, with its events, but without users yet."""
+    runner.start(0, spawn_rate=1)
+    while not runner.spawning_greenlet.ready() and go_on():
+        gevent.sleep(0.01)
+    return Crowd(runner, locustfile.user_classes)
 
 
 def turns(session: Session, user_classes: Sequence[type[User]], request_event: Any) -> Callable[[User], Turn]:
