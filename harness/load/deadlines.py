@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from gevent.hub import get_hub
@@ -28,17 +29,18 @@ class Deadlines:
     entry in a queue, and the one timer wakes about once per timeout.
     """
 
-    __slots__ = ("_armed", "_loop", "_queue", "_timer", "timeout_ns")
+    __slots__ = ("_armed", "_expired", "_loop", "_queue", "_timer", "timeout_ns")
 
-    def __init__(self, timeout_s: float) -> None:
+    def __init__(self, timeout_s: float, expired: Callable[[], BaseException] = DeadlineExpired) -> None:
         self.timeout_ns = int(timeout_s * NS)
+        self._expired = expired
         self._queue: deque[tuple[int, Timed, int]] = deque()
         self._loop = get_hub().loop
         self._timer: Any = None
         self._armed = False
 
     def start(self, timed: Timed, start_ns: int) -> None:
-        """Have `DeadlineExpired` thrown into `timed.greenlet` when `timed.turn` is still the same after the timeout.
+        """Have `expired()` thrown into `timed.greenlet` when `timed.turn` is still the same after the timeout.
 
         The greenlet must do nothing but wait in the hub between this call and the change of its `turn`.
         """
@@ -63,5 +65,5 @@ class Deadlines:
                 return
             queue.popleft()
             if timed.turn == turn:
-                timed.greenlet.throw(DeadlineExpired())
+                timed.greenlet.throw(self._expired())
         self._armed = False

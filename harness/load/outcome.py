@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from http.client import IncompleteRead, RemoteDisconnected
+from typing import NamedTuple
 
 from geventhttpclient.response import HTTPConnectionClosed
 from locust.exception import CatchResponseError
@@ -12,8 +12,7 @@ from requests.exceptions import Timeout
 from urllib3.exceptions import NewConnectionError
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How an attempt ended; an `Answer`."""
 
     end_ns: int

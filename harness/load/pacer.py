@@ -43,7 +43,7 @@ class Pool:
         turn, recorder = self._turn_of(user), self._session.recorder
         while True:
             arrival = self.take()
-            if not perform(user, turn, arrival, arrival.task, arrival.task.run):
+            if not perform(user, turn, arrival):
                 recorder.made_no_request(arrival)
 
     def take(self) -> Arrival:

@@ -20,6 +20,7 @@ from locust.user import User
 from locust.user.users import HttpUser
 
 from harness.clock import NS
+from harness.load.deadlines import Deadlines
 from harness.load.outcome import AttemptTimeout, Outcome, error_word
 from harness.load.recorder import Arrival, Task
 from harness.load.session import RequestHook, Session
@@ -35,6 +36,7 @@ class StockUsers:
     def __init__(self, session: Session, request_event: RequestHook) -> None:
         self._session = session
         self._sending: dict[Any, _Attempt] = {}
+        self._deadlines = Deadlines(session.deadlines.timeout_ns / NS, _no_answer)
         request_event.observer = self._on_event
         for client in (HttpSession, FastHttpSession):
             client.request = self._recorded(client.request)  # type: ignore[method-assign]  # see the module's docstring
@@ -60,7 +62,7 @@ class StockUsers:
 
     def _send(self, attempt: _Attempt, send: Callable[[], Any]) -> Any:
         """Send a request, and again as long as its retry policy wants it; returns the last attempt's response."""
-        session, turn, arrival = self._session, attempt.turn, attempt.arrival
+        session, turn, arrival = self._session, attempt.owner, attempt.arrival
         while True:
             arrival.on_wire = True
             try:
@@ -92,16 +94,14 @@ class StockUsers:
             arrival.start_ns = session.now_ns()
 
     def _attempt(self, attempt: _Attempt, send: Callable[[], Any]) -> Any:
-        me = gevent.getcurrent()
+        attempt.greenlet = me = gevent.getcurrent()
         outer = self._sending.get(me)
         self._sending[me] = attempt
-        deadline = gevent.Timeout.start_new(
-            self._session.deadlines.timeout_ns / NS, AttemptTimeout("no answer in time")
-        )
+        self._deadlines.start(attempt, attempt.arrival.start_ns + self._session.t0_ns)
         try:
             return send()
         finally:
-            deadline.close()
+            attempt.turn += 1
             if outer is None:
                 del self._sending[me]
             else:
@@ -120,7 +120,7 @@ class StockUsers:
             attempt.outcome = _reported(report, end_ns)
             if attempt.renames:
                 attempt.arrival.name(str(report.get("name")))
-            attempt.turn.judged(attempt.arrival, attempt.outcome)
+            attempt.owner.judged(attempt.arrival, attempt.outcome)
 
     def _turn_here(self, user: User | None) -> StockTurn | None:
         """The turn to which a request of `user`, or one from the current greenlet, belongs."""
@@ -160,8 +160,8 @@ class StockTurn:
         """A task starts; see `Turn`."""
         self._settle()
         self._arrival = arrival
-        self._began_ns = self._session.now_ns()
         if arrival is not None and not self._speaks_http:
+            self._began_ns = self._session.now_ns()
             # Nobody says when a client of another kind sends something: the timeout is for the task's first request.
             timeout_s = self._session.deadlines.timeout_ns / NS
             self._deadline = gevent.Timeout.start_new(timeout_s, AttemptTimeout("no request event in time"))
@@ -239,15 +239,24 @@ class StockTurn:
 
 
 class _Attempt:
-    """A request on the wire, or one whose verdict is open; `renames` when the event says its name."""
+    """A request on the wire, or one whose verdict is open; `renames` when the event says its name.
 
-    __slots__ = ("arrival", "outcome", "renames", "turn")
+    `greenlet` and `turn` are for `Deadlines`.
+    """
 
-    def __init__(self, turn: StockTurn, arrival: Arrival, *, renames: bool) -> None:
-        self.turn = turn
+    __slots__ = ("arrival", "greenlet", "outcome", "owner", "renames", "turn")
+
+    def __init__(self, owner: StockTurn, arrival: Arrival, *, renames: bool) -> None:
+        self.owner = owner
         self.arrival = arrival
         self.renames = renames
         self.outcome: Outcome | None = None
+        self.greenlet: Any = None
+        self.turn = 0
+
+
+def _no_answer() -> AttemptTimeout:
+    return AttemptTimeout("no answer in time")
 
 
 def _reports_later(response: Any) -> bool:

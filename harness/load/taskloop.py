@@ -8,17 +8,19 @@ the next arrival of its class; wait times don't apply, except to a `wait()` that
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
-from weakref import WeakKeyDictionary
+from typing import Any, Final
 
 import gevent
-from locust.exception import InterruptTaskSet, RescheduleTaskImmediately, StopTest, StopUser
+from locust.exception import InterruptTaskSet, RescheduleTaskImmediately, StopUser
 from locust.user import User
 from locust.user.task import LOCUST_STATE_STOPPING, DefaultTaskSet, TaskSet
 
 from harness.load.pacer import Pool
 from harness.load.recorder import Arrival, Recorder, Task
-from harness.load.turn import END_OF_TASK, Turn, perform
+from harness.load.turn import END_OF_TASK, Turn, finish, what_failed
+
+_KEY: Final = "_harness_loop"
+"""What this module keeps on a user is kept under this name."""
 
 
 class TaskLoop:
@@ -33,7 +35,6 @@ class TaskLoop:
         self._recorder = recorder
         self._turn_of = turn_of
         self._pools = pools
-        self._members: WeakKeyDictionary[User, _Member] = WeakKeyDictionary()
         self._tasks: dict[Any, Task] = {}
 
     def install(self) -> None:
@@ -55,7 +56,7 @@ class TaskLoop:
                 return
             member.busy = True
             try:
-                self._perform(user, member, self._task(user, task), lambda: execute(task_set, task))
+                self._perform(member, execute, task_set, task)
             finally:
                 member.busy = False
                 member.active = True
@@ -64,7 +65,7 @@ class TaskLoop:
 
     def _waiting(self, wait: Callable[[Any], None]) -> Callable[[Any], None]:
         def wait_or_not(task_set: Any) -> None:
-            member = self._members.get(task_set.user)
+            member = task_set.user.__dict__.get(_KEY)
             if member is None or member.busy or not member.active:
                 # A task waits by itself; or a loop that executes nothing, which must not run hot.
                 wait(task_set)
@@ -76,41 +77,41 @@ class TaskLoop:
         return wait_or_not
 
     def _member(self, user: User) -> _Member:
-        member = self._members.get(user)
+        member: _Member | None = user.__dict__.get(_KEY)
         if member is None:
             pool = self._pools[type(user)] if self._pools is not None else None
-            self._members[user] = member = _Member(self._turn_of(user), pool)
+            user.__dict__[_KEY] = member = _Member(self._turn_of(user), pool)
         return member
 
-    def _perform(self, user: User, member: _Member, task: Task, execute: Callable[[], object]) -> None:
+    def _perform(self, member: _Member, execute: Callable[[Any, Any], object], task_set: Any, task: Any) -> None:
         """Execute a task, for an arrival in the open model; raises only what Locust's loop goes by."""
+        user, turn, noted = task_set.user, member.turn, self._task(task_set.user, task)
         arrival = drawn = None
         if member.pool is not None:
             arrival, member.held = member.held or member.pool.take(), None
-            drawn, arrival.task = arrival.task, task
-        raised: Exception | None = None
-
-        def run(_user: User) -> None:
-            nonlocal raised
-            try:
-                execute()
-            except Exception as error:
-                raised = error
-                raise
-
-        requested = perform(user, member.turn, arrival, task, run)
+            drawn, arrival.task = arrival.task, noted
+        failure: Exception | None = None
+        done: Exception | None = None
+        turn.begin(arrival)
+        try:
+            execute(task_set, task)
+        except END_OF_TASK as error:
+            done = error
+        except Exception as error:  # noqa: BLE001 - whatever a user's own code raises is a failed request
+            failure = what_failed(user, noted, error)
+        requested = finish(turn, failure)
         if arrival is not None and drawn is not None:
-            drawn.endpoint, arrival.task = task.endpoint, drawn
+            drawn.endpoint, arrival.task = noted.endpoint, drawn
             if not requested:
-                self._return(arrival, member, raised)
-        if isinstance(raised, (*END_OF_TASK, StopTest)):
-            raise raised
+                self._return(arrival, member, done)
+        if done is not None:
+            raise done
 
-    def _return(self, arrival: Arrival, member: _Member, raised: Exception | None) -> None:
+    def _return(self, arrival: Arrival, member: _Member, done: Exception | None) -> None:
         """What becomes of an arrival whose task made no request."""
-        if isinstance(raised, StopUser) and member.pool is not None:
+        if isinstance(done, StopUser) and member.pool is not None:
             member.pool.offer(arrival)
-        elif isinstance(raised, InterruptTaskSet | RescheduleTaskImmediately):
+        elif isinstance(done, InterruptTaskSet | RescheduleTaskImmediately):
             # Locust goes on to another task without a wait: that one is for the same arrival.
             member.held = arrival
             gevent.sleep(0)

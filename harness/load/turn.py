@@ -7,8 +7,7 @@ later. What is sent before the arm's start is not recorded.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from locust.exception import InterruptTaskSet, RescheduleTask, RescheduleTaskImmediately, StopTest, StopUser
 from locust.user import User
@@ -35,28 +34,35 @@ class Turn(Protocol):
         """
 
 
-def perform(user: User, turn: Turn, arrival: Arrival | None, task: Task, run: Callable[[Any], object]) -> bool:
-    """Have `user` execute a task by `run(user)`, for `arrival` if there is one.
-
-    Returns whether the arrival got its row: the task made a request, or failed before it could.
-    """
+def perform(user: User, turn: Turn, arrival: Arrival) -> bool:
+    """Have `user` carry out `arrival` by its task; returns what `Turn.finish` does."""
     turn.begin(arrival)
     failure = None
     try:
-        run(user)
+        arrival.task.run(user)
     except END_OF_TASK:
         pass
-    except LoadError as error:
-        user.environment.session.fail(str(error))
-    except StopTest as error:
-        user.environment.session.fail(f"the locustfile ended the test: {error}")
     except Exception as error:  # noqa: BLE001 - whatever a user's own code raises is a failed request
-        failure = error
-        task.complain(error)
-        user.environment.events.user_error.fire(user_instance=user, exception=error, tb=error.__traceback__)
+        failure = what_failed(user, arrival.task, error)
+    return finish(turn, failure)
+
+
+def what_failed(user: User, task: Task, error: Exception) -> Exception | None:
+    """Tell of what a task raised; returns it when it means that a request has failed, None when it ends the load."""
+    if isinstance(error, LoadError | StopTest):
+        ended = str(error) if isinstance(error, LoadError) else f"the locustfile ended the test: {error}"
+        user.environment.session.fail(ended)
+        return None
+    task.complain(error)
+    user.environment.events.user_error.fire(user_instance=user, exception=error, tb=error.__traceback__)
+    return error
+
+
+def finish(turn: Turn, failure: Exception | None) -> bool:
+    """`turn.finish`, in which a listener of the request event may say that the task is done: it is anyway."""
     try:
         return turn.finish(failure)
-    except END_OF_TASK:  # so says a listener of the request event, when the task is over anyway
+    except END_OF_TASK:
         return True
 
 
