@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from http.client import IncompleteRead, RemoteDisconnected
 from typing import NamedTuple
 
-from geventhttpclient.response import HTTPConnectionClosed
+from geventhttpclient.response import HTTPConnectionClosed, HTTPParseError
 from locust.exception import CatchResponseError
 from requests.exceptions import Timeout
-from urllib3.exceptions import NewConnectionError
+from urllib3.exceptions import NewConnectionError, ProtocolError
 
 
 class Outcome(NamedTuple):
@@ -33,18 +33,28 @@ def error_word(status: int, exception: BaseException | None, otherwise: str = "p
     causes = list(_causes(exception))
     if any(isinstance(cause, CatchResponseError) for cause in causes):
         return "check"
-    if any(isinstance(cause, AttemptTimeout | Timeout | TimeoutError) for cause in causes):
+    if any(isinstance(cause, Timeout | TimeoutError) for cause in causes):
         return "timeout"
     if any(isinstance(cause, ConnectionRefusedError | NewConnectionError) for cause in causes):
         return "connect"
     resets = ConnectionError | RemoteDisconnected | HTTPConnectionClosed | IncompleteRead
-    if any(isinstance(cause, resets) for cause in causes):
+    if any(isinstance(cause, resets) or _ended_early(cause) for cause in causes):
         return "reset"
+    if any(isinstance(cause, HTTPParseError) for cause in causes):
+        return "protocol"
     return "check" if status else otherwise
 
 
-class AttemptTimeout(Timeout):
+class AttemptTimeout(TimeoutError):
     """An attempt took longer than the scenario's client timeout: what Locust's clients get to see then."""
+
+
+def _ended_early(cause: BaseException) -> bool:
+    # Neither urllib3 nor geventhttpclient has an exception of its own for a body that ends in the middle.
+    words = str(cause)
+    return (isinstance(cause, ProtocolError) and "ended prematurely" in words) or (
+        isinstance(cause, HTTPParseError) and "Incomplete response" in words
+    )
 
 
 def _causes(exception: BaseException) -> Iterator[BaseException]:
