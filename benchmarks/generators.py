@@ -85,14 +85,24 @@ def ours(nginx: Nginx, rate: float, seconds: float, folder: Path) -> Figures:
     )
 
 
+def unchanged(nginx: Nginx, _rate: float, seconds: float, folder: Path) -> Figures:
+    """The same FastHttpUser file as plain Locust's, in a load worker's closed model; every request is a row on disk."""
+    load_s = WARM_UP_S + seconds
+    segments = (Segment(0.0, load_s, USERS, USERS), Segment(load_s, load_s + 0.5, 0.0, 0.0))
+    load = Load(str(_HERE / "fast_users.py"), "poisson", segments, 1, USERS, 5.0, 1.0, model="closed")
+    before = nginx.requests()
+    seen, rows = drive(nginx, load, folder, lambda pid, t0_ns: _watch(pid, nginx, t0_ns, seconds))
+    return Figures(
+        *seen,
+        response_p50=float(np.median(rows["end_ns"] - rows["start_ns"])) / 1e6,
+        lost=nginx.requests() - before - len(rows),
+    )
+
+
 def run_worker(
     nginx: Nginx, rate: float, load_s: float, folder: Path, watch: Callable[[int, int], Seen]
 ) -> tuple[Seen, Rows]:
-    """Drive a real load worker for `load_s` seconds; returns what `watch` saw, and the rows.
-
-    `watch` is called with the worker's pid and the monotonic instant of the start. Raises `RuntimeError` when the
-    worker fails.
-    """
+    """Drive a real load worker with `OpenHttpUser` at `rate` for `load_s` seconds; see `drive`."""
     load = Load(
         locustfile=str(_HERE / "open_users.py"),
         spacing="poisson",
@@ -102,6 +112,15 @@ def run_worker(
         timeout_s=5.0,
         patience_s=1.0,
     )
+    return drive(nginx, load, folder, watch)
+
+
+def drive(nginx: Nginx, load: Load, folder: Path, watch: Callable[[int, int], Seen]) -> tuple[Seen, Rows]:
+    """Have a real load worker do `load`; returns what `watch` saw, and the rows.
+
+    `watch` is called with the worker's pid and the monotonic instant of the start. Raises `RuntimeError` when the
+    worker fails.
+    """
     spec = WorkerSpec("baseline-1", 0, 1, nginx.url, str(folder / "worker.rows"), load)
     processes: list[subprocess.Popen[bytes]] = []
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pyarrow.parquet as pq
 import pytest
 
 from harness.paths import shipped
@@ -258,3 +259,31 @@ def test_pairs_without_a_fault_are_counted_and_go_on(scenario: Path, tmp_path: P
     assert not any('"fault.active"' in path.read_text() for path in results.glob("*/events.jsonl"))
     if told["valid"] == 1:  # a machine that hiccups may leave none
         assert finish(harness(*asked))[:2] == (code, out), "nothing is run again"
+
+
+def test_the_closed_model_with_a_stock_locustfile(scenario: Path, tmp_path: Path) -> None:
+    (tmp_path / "stock.py").write_text(
+        "from locust import HttpUser, SequentialTaskSet, constant, task\n"
+        "class Look(SequentialTaskSet):\n"
+        "    @task\n"
+        "    def catalog(self):\n"
+        "        self.client.get('/catalog', name='catalog')\n"
+        "    @task\n"
+        "    def ping(self):\n"
+        "        self.client.get('/ping', name='ping')\n"
+        "class Visitor(HttpUser):\n"
+        "    wait_time = constant(0.1)\n"
+        "    tasks = [Look]\n"
+    )
+    text = scenario.read_text().replace("arrivals: poisson\n  rate: 40/s", "model: closed\n  concurrency: 6")
+    text = text.replace("rate: +30%", "concurrency: 12").replace("users: ", "users: stock.py #")
+    scenario.write_text(text)
+    results = tmp_path / "results"
+    code, _, err = finish(harness("run", scenario, "--out", results, "--only", "baseline", "--json"))
+    assert code in (0, 4, 5), err
+    samples = pq.read_table(only_run(results) / "samples.parquet")
+    start_s = samples["start_ns"].to_numpy() / 1e9
+    assert (samples["intended_ns"].to_numpy() == samples["start_ns"].to_numpy()).all()
+    assert set(samples["endpoint"].to_pylist()) == {"catalog", "ping"}
+    steady, spike = (((start_s >= a) & (start_s < b)).sum() / (b - a) for a, b in ((1, 3), (3, 6)))
+    assert spike > 1.4 * steady  # twice as many users, each of them as fast as before
