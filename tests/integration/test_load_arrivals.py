@@ -46,8 +46,10 @@ def test_a_spike_starts_within_5_ms_of_its_instant(tmp_path):
     load = load_of(tmp_path, step(200, 0.3, at_s=STEP_S, for_s=4.0).segments)
     p99_s = []
     while len(p99_s) < 3 and min(p99_s, default=1.0) >= 0.005:
+        folder = tmp_path / f"pass-{len(p99_s)}"
+        folder.mkdir()
         with Server(good) as server:
-            _, [rows] = drive(tmp_path, load, server.host)
+            _, [rows] = drive(folder, load, server.host)
         intended_ns, start_ns = rows.data["intended_ns"], rows.data["start_ns"]
         assert sorted(intended_ns.tolist()) == planned_ns(load)
         # Evenly spaced, so the gaps tell the pace: it changes from one gap to the next, at the planned instant.
