@@ -60,6 +60,8 @@ CLAIMS = [
     Claim("redis-outage", "hardened", 1, "passes", lambda code, _verdict: code == 0),
     Claim("redis-outage", "fragile", 1, "contained", ends_as("contained")),
     Claim("two-am", "fragile", 3, "metastable", ends_as("metastable")),
+    Claim("two-am", "fragile", 1, "metastable, confirmed: shedding all load ends it",
+          lambda _code, verdict: verdict["cascade"]["hysteresis"] == "confirmed", ("--set", "hysteresis=on")),
     Claim("two-am", "client-hardened", 3, "cascading", ends_as("cascading")),
     Claim("two-am", "hardened", 3, "contained, and passes",
           lambda code, verdict: code == 0 and verdict["cascade"]["class"] == "contained"),
