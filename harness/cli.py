@@ -168,29 +168,47 @@ def _judge(folder: Path, no_integrity: bool, as_json: bool, *, reports: bool) ->
 
 
 @cli.command()
-@click.argument("file", metavar="SCENARIO")
+@click.argument("file", metavar="[SCENARIO]", required=False)
 @click.option(
-    "--real", "folder", type=click.Path(file_okay=False, path_type=Path), required=True, metavar="DIR",
+    "--real", "folder", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
     help="Run real pairs of arms without any fault; DIR keeps their records, the same command goes on from there.",
 )  # fmt: skip
 @click.option("--pairs", type=click.IntRange(1, 10_000), default=59, show_default=True, help="Valid pairs wanted.")
 @click.option("--variant", help="Variant of the scenario or preset of the target (default: the scenario's).")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override, e.g. load.rate=200/s.")
+@click.option("--study", type=click.Choice(["classes"]), help="classes: simulated systems whose fate is known.")
+@click.option("--seeds", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Records per system.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 @AS_JSON
 def calibrate(
-    file: str, folder: Path, pairs: int, variant: str | None, overrides: Sequence[str], quiet: bool, as_json: bool
+    file: str | None,
+    folder: Path | None,
+    pairs: int,
+    variant: str | None,
+    overrides: Sequence[str],
+    study: str | None,
+    seeds: int,
+    quiet: bool,
+    as_json: bool,
 ) -> int:
-    """Measure how often the verdict is wrong: pairs of arms with nothing wrong, judged as if there were a fault."""
+    """Measure how often the verdict is wrong: real pairs with nothing wrong, or systems whose fate is known."""
+    if study is not None:
+        from harness.calibrate.classes import run_classes
+
+        found = run_classes(range(seeds), say=lambda text: None if quiet else click.echo(text, err=True))
+        click.echo(json.dumps(found.to_json()) if as_json else found.text(), nl=as_json)
+        return found.exit_code
+    if file is None or folder is None:
+        raise click.UsageError("give a SCENARIO and --real DIR, or --study classes")
     from harness import experiment
     from harness.calibrate.real import run_pairs
 
     def make() -> experiment.Planned:
         return experiment.plan(find_scenario(file), variant=variant, overrides=overrides)
 
-    study, ended = run_pairs(make, folder=folder, wanted=pairs, quiet=quiet)
-    click.echo(json.dumps(study.to_json()) if as_json else study.text(), nl=as_json)
-    return study.exit_code if ended is None else ended
+    real, ended = run_pairs(make, folder=folder, wanted=pairs, quiet=quiet)
+    click.echo(json.dumps(real.to_json()) if as_json else real.text(), nl=as_json)
+    return real.exit_code if ended is None else ended
 
 
 @cli.command()
