@@ -100,6 +100,18 @@ def run(
     help="So many times the load, on so many times the stack.",
 )
 @click.option(
+    "--fit",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Fit the model to the baseline arms of a measured run first.",
+)
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Say how far the prediction is from a measured run.",
+)
+@click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("results/simulated"),
@@ -108,14 +120,16 @@ def run(
 )
 @click.option("--quiet", is_flag=True, help="No progress.")
 @AS_JSON
-def simulate(file: str, scale: int, out: Path, quiet: bool, as_json: bool, **choices: Any) -> int:
+def simulate(
+    file: str, scale: int, fit: Path | None, against: Path | None, out: Path, quiet: bool, as_json: bool, **choices: Any
+) -> int:
     """Carry out a scenario on the model of its target, in seconds; same record, verdict and report as a run."""
     from harness import experiment, simulation
 
     planned = experiment.plan(find_scenario(file), **choices)
-    done = simulation.simulate(planned, results=out, scale=scale, quiet=quiet)
+    done = simulation.simulate(planned, results=out, scale=scale, fit=fit, against=against, quiet=quiet)
     click.echo(json.dumps(done.to_json()) if as_json else done.text(), nl=as_json)
-    return done.exit_code
+    return done.judged.exit_code
 
 
 @cli.command()
