@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 import report_stories
+from record_builder import build_record
 
+from harness.analysis.analyse import analyse
+from harness.record.reader import read
 from harness.report.html import write_html
 
 REMEDY = "install Chromium (apt-get install chromium) and Playwright (pip install playwright)"
@@ -139,6 +142,22 @@ def test_accessibility_rules_hold(browser: Any, report: Path, scheme: str) -> No
         visit.wait_for_charts()
         found = axe.run(visit.page)
         assert found.violations_count == 0, found.generate_report()
+
+
+@pytest.mark.parametrize("width", [1200, 400])
+def test_repeats_and_everything_that_changed_are_readable(browser: Any, tmp_path: Path, width: int) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="pip install axe-playwright-python").Axe()
+    record = read(
+        build_record(tmp_path / "run", rate=60, pairs=4, fault_error={"checkout": 0.4}, expect=["error-rate < 5%"])
+    )
+    write_html(record, analyse(record), tmp_path / "report.html")
+    with Visit(browser, tmp_path / "report.html", width=width, bypass_csp=True) as visit:
+        visit.wait_for_charts()
+        assert "fault-2" in visit.page.inner_text("#repeats")
+        assert "error rate of checkout" in visit.page.inner_text("#changes")
+        assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
+        assert axe.run(visit.page).violations_count == 0
+        assert visit.said == []
 
 
 def test_a_hostile_name_runs_nothing(browser: Any, tmp_path: Path) -> None:

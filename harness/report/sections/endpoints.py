@@ -33,6 +33,8 @@ def endpoints(context: Context) -> Part | None:
         "“Uses broken part” is what the target's manifest declares. An endpoint that says no there and fails "
         "nevertheless was reached by the damage through something that is shared."
     )
+    if context.verdict.repeats is not None and context.verdict.repeats.used > 1:
+        intro += " The numbers are those of the worst pair of runs."
     content = join(
         el("p", intro, class_="words"),
         table(
