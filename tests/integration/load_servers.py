@@ -62,13 +62,13 @@ class Wire:
 
 
 class Server:
-    """A server on loopback with a thread per connection; `script(wire, server)` says what happens on one of them."""
+    """A server with a thread per connection; `script(wire, server)` says what happens on one of them."""
 
-    def __init__(self, script: Callable[[Wire, Server], None], backlog: int = 2048) -> None:
+    def __init__(self, script: Callable[[Wire, Server], None], backlog: int = 2048, host: str = "127.0.0.1") -> None:
         self._script = script
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=backlog)
+        self._listener = socket.create_server((host, 0), backlog=backlog)
         self.port: int = self._listener.getsockname()[1]
-        self.host = f"http://127.0.0.1:{self.port}"
+        self.host = f"http://{host}:{self.port}"
         self.accepted = 0
         self.requests: Counter[str] = Counter()
         self.released = threading.Event()
