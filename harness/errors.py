@@ -70,6 +70,12 @@ class LoadError(HarnessError):
     exit_code = Exit.INVALID
 
 
+class DiskError(HarnessError):
+    """A file that the run needs could not be written; what was written before is kept."""
+
+    exit_code = Exit.INVALID
+
+
 class NotRevertedError(HarnessError):
     """A fault could not be taken back; the remedy is the manual command."""
 

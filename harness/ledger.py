@@ -7,6 +7,7 @@ when the run has cleaned up after itself.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+
+from harness.errors import DiskError
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ class LedgerState:
 
 
 class Ledger:
-    """Appends to a ledger file; safe to use from several threads."""
+    """Appends to a ledger file; safe to use from several threads. Raises `DiskError` when the disk takes no more."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -95,13 +98,25 @@ class Ledger:
 
     def _append(self, **entry: Any) -> None:
         line = (json.dumps(entry) + "\n").encode()
-        with self._lock:
-            descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-            try:
-                os.write(descriptor, line)
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+        try:
+            with self._lock:
+                self._write(line)
+        except OSError as error:
+            raise DiskError(
+                f"{self.path}: cannot be written, and nothing is done that is not in it: {error.strerror}",
+                remedy="free some space on that disk, or choose a folder on another one with --out",
+            ) from error
+
+    def _write(self, line: bytes) -> None:
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            size = os.fstat(descriptor).st_size
+            if os.write(descriptor, line) < len(line):
+                os.ftruncate(descriptor, size)  # the next entry must begin a line
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def read(path: Path) -> LedgerState:

@@ -117,8 +117,10 @@ class FaultTimeline:
                     remedy="the run is invalid: nothing was broken",
                 )
         finally:
-            self._enter(planned, "clearing", "fault.clear-requested")
-            revert(mark, self._ledger, self._processes, by="conductor")
+            try:
+                self._enter(planned, "clearing", "fault.clear-requested")
+            finally:  # also when the event can't be written: the disk may be full
+                revert(mark, self._ledger, self._processes, by="conductor")
             self._confirm_clear(planned, fault, mark)
 
     def _confirm(self, effect: Callable[[], bool]) -> bool:

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harness.errors import HarnessError
+from harness.errors import DiskError, HarnessError
 from harness.paths import RunFolder
 from harness.record.info import SCHEMA_VERSION, WorkerClockInfo, parse_info
 from harness.record.integrity import describe
@@ -230,7 +230,7 @@ def _explained(folder: RunFolder) -> Iterator[None]:
         ) from error
     except OSError as error:
         full = error.errno in _FULL
-        raise HarnessError(
+        raise DiskError(
             f"{folder.root}: the run record cannot be written: {error.strerror or error}",
             remedy="free some space on that disk, or choose a folder on another one with --out"
             if full
