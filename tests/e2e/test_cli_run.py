@@ -5,90 +5,14 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import psutil
 import pyarrow.parquet as pq
 import pytest
+from runs import finish, harness, only_run, ours, wait_for_event
 
-from harness.paths import shipped
-from harness.processes import TAG
-
-SHORT = """\
-name: short
-hypothesis: If Redis dies for two seconds the shop keeps serving.
-target: sample-flask-app
-variant: hardened
-load:
-  users: {users}
-  arrivals: poisson
-  rate: 40/s
-  timeout: 1s
-  phases: [{{warm-up: 1s}}, {{steady: 2s}}, {{spike: 3s, rate: +30%}}, {{recovery: 4s}}]
-faults:
-  - redis-down: {{at: spike + 500ms, for: 2s}}
-expect:
-  - error-rate increases by < 10pp
-"""
-
-
-@pytest.fixture
-def scenario(tmp_path: Path) -> Path:
-    path = tmp_path / "short.yaml"
-    path.write_text(SHORT.format(users=shipped("scenarios") / "locustfiles" / "shop.py"))
-    return path
-
-
-@pytest.fixture(autouse=True)
-def _nothing_is_left() -> Iterator[None]:
-    """Every test in here must leave no process and no scratch folder of the harness behind."""
-    before = scratch()
-    yield
-    deadline = time.monotonic() + 10
-    while (left := [*ours(), *(scratch() - before)]) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert left == []
-
-
-def scratch() -> set[str]:
-    return {str(path) for path in Path(tempfile.gettempdir()).glob("harness-*-short-*")}
-
-
-def ours() -> list[str]:
-    """Processes that carry the tag of a run of the short scenario."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if "-short-" in process.environ().get(TAG, "") and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(f"{process.pid} {process.cmdline()}")
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
-    return found
-
-
-def harness(*arguments: str | Path, **options: Any) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "harness", *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **options,
-    )
-
-
-def finish(process: subprocess.Popen[str], timeout_s: float = 120) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=timeout_s)
-    return process.returncode, out, err
-
-
-def only_run(results: Path) -> Path:
-    (run,) = results.iterdir()
-    return run
+pytestmark = pytest.mark.usefixtures("nothing_is_left")
 
 
 def test_a_whole_run_and_its_record_elsewhere(scenario: Path, tmp_path: Path) -> None:
@@ -168,7 +92,7 @@ def _listens(process: subprocess.Popen[str]) -> bool:
 def test_sigterm_keeps_the_rows_so_far(scenario: Path, tmp_path: Path) -> None:
     results = tmp_path / "results"
     process = harness("run", scenario, "--out", results)
-    _wait_for_event(results, "phase.start", "spike")
+    wait_for_event(results, "phase.start", "spike")
     process.terminate()
     code, _, err = finish(process, 30)
     assert code == 130, err
@@ -182,7 +106,7 @@ def test_sigterm_keeps_the_rows_so_far(scenario: Path, tmp_path: Path) -> None:
 def test_a_killed_conductor_leaves_nothing(scenario: Path, tmp_path: Path) -> None:
     results = tmp_path / "results"
     process = harness("run", scenario, "--out", results)
-    _wait_for_event(results, "fault.active", "redis-down")
+    wait_for_event(results, "fault.active", "redis-down")
     process.kill()
     process.wait()
     deadline = time.monotonic() + 20
@@ -196,13 +120,21 @@ def test_a_killed_conductor_leaves_nothing(scenario: Path, tmp_path: Path) -> No
     assert list((only_run(results) / "spool").glob("fault-1-*.rows")), "the rows so far are kept"
     code, _, err = finish(harness("analyse", only_run(results)))
     assert code == 2
-    assert "Traceback" not in err
+    assert "harness salvage" in err
+    code, out, err = finish(harness("salvage", only_run(results)))
+    assert code == 0, err
+    assert "rows of fault-1" in out
+    assert finish(harness("analyse", only_run(results)))[0] == 5
+    info = json.loads((only_run(results) / "run.json").read_text())
+    assert [arm["name"] for arm in info["arms"]] == ["baseline-1", "fault-1"]
+    assert 3.5 < info["arms"][1]["duration_s"] < 10
+    assert info["arms"][1]["rows"] > 50
 
 
 def test_rollback_after_conductor_and_guard_were_killed(scenario: Path, tmp_path: Path) -> None:
     results = tmp_path / "results"
     process = harness("run", scenario, "--out", results)
-    _wait_for_event(results, "fault.active", "redis-down")
+    wait_for_event(results, "fault.active", "redis-down")
     entries = [json.loads(line) for line in (only_run(results) / "ledger.jsonl").read_text().splitlines()]
     os.kill(next(entry["pid"] for entry in entries if entry["entry"] == "guard"), signal.SIGKILL)
     process.kill()
@@ -235,18 +167,6 @@ def test_an_abort_condition_stops_the_run(scenario: Path, tmp_path: Path) -> Non
     assert "abort" in kinds
     assert kinds[-1] == "fault.clear"
     assert json.loads((run / "run.json").read_text())["arms"][1]["rows"] > 0
-
-
-def _wait_for_event(results: Path, kind: str, what: str, timeout_s: float = 60) -> None:
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        for path in results.glob("*/events.jsonl"):
-            for line in path.read_text().splitlines():
-                event = json.loads(line)
-                if event["kind"] == kind and what in (event.get("fault"), event.get("phase")):
-                    return
-        time.sleep(0.02)
-    raise TimeoutError(f"no {kind} of {what}")
 
 
 def test_pairs_without_a_fault_are_counted_and_go_on(scenario: Path, tmp_path: Path) -> None:

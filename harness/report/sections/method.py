@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
 
+from harness.clock import NS
 from harness.plan import CLOSED_MODEL_HIDES
 from harness.report import numbers
 from harness.report.context import Context
@@ -41,7 +42,7 @@ _LOADS: dict[str, tuple[Content, ...]] = {
 @section(id="method", title="How this was measured", short="Method", order=80)
 def method(context: Context) -> Part:
     """The experiment in words, then its arms and faults."""
-    return Part(join(_words(context), _arms(context), _faults(context)))
+    return Part(join(_words(context), _arms(context), _clocks(context), _faults(context)))
 
 
 @section(id="validity", title="Can this run be trusted?", short="Validity", order=81)
@@ -184,6 +185,31 @@ def _arms(context: Context) -> Markup:
             for a in arms
         ],
         numeric=(3, 4, 5),
+    )
+
+
+def _clocks(context: Context) -> Markup | None:
+    """How well the rows of load workers on other hosts are in step with the faults."""
+    rows = [
+        [
+            arm.name,
+            clock.worker,
+            numbers.seconds(clock.offset_ns / NS),
+            f"{clock.drift_ppm:.1f} µs/s",
+            f"± {clock.uncertainty_ns / NS * 1000:.2f} ms",
+        ]
+        for arm in context.record.info.arms
+        for clock in arm.worker_clocks
+    ]
+    if not rows:
+        return None
+    header = ["Arm", "Worker", "Ahead of the run's clock", "Gained", "Rows in step within"]
+    return join(
+        table("Clocks of the load hosts", header, rows, numeric=(2, 3, 4)),
+        el(
+            "p",
+            "Load came from other hosts. Their rows were shifted to the clock that times the faults.",
+        ),
     )
 
 

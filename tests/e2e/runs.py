@@ -1,0 +1,92 @@
+"""Starts the command line on a short scenario, and watches it."""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from harness.processes import TAG
+
+SHORT = """\
+name: short
+hypothesis: If Redis dies for two seconds the shop keeps serving.
+target: sample-flask-app
+variant: hardened
+load:
+  users: {users}
+  arrivals: poisson
+  rate: 40/s
+  timeout: 1s
+  phases: [{{warm-up: 1s}}, {{steady: 2s}}, {{spike: 3s, rate: +30%}}, {{recovery: 4s}}]
+faults:
+  - redis-down: {{at: spike + 500ms, for: 2s}}
+expect:
+  - error-rate increases by < 10pp
+"""
+
+
+def scratch() -> set[str]:
+    return {str(path) for path in Path(tempfile.gettempdir()).glob("harness-*-short-*")}
+
+
+def ours() -> list[str]:
+    """Processes that carry the tag of a run of the short scenario."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if "-short-" in process.environ().get(TAG, "") and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(f"{process.pid} {process.cmdline()}")
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return found
+
+
+def harness(*arguments: str | Path, on: Sequence[str] = (), **options: Any) -> subprocess.Popen[str]:
+    """`on` is a command that starts it somewhere else."""
+    return subprocess.Popen(
+        [*on, sys.executable, "-m", "harness", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def finish(process: subprocess.Popen[str], timeout_s: float = 120) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=timeout_s)
+    return process.returncode, out, err
+
+
+def only_run(results: Path) -> Path:
+    (run,) = results.iterdir()
+    return run
+
+
+def wait_for_event(results: Path, kind: str, what: str, timeout_s: float = 60) -> None:
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        for path in results.glob("*/events.jsonl"):
+            for line in path.read_text().splitlines():
+                event = json.loads(line)
+                if event["kind"] == kind and what in (event.get("fault"), event.get("phase")):
+                    return
+        time.sleep(0.02)
+    raise TimeoutError(f"no {kind} of {what}")
+
+
+def test_pairs_without_a_fault_are_counted_and_go_on(scenario: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    asked = ("calibrate", scenario, "--real", results, "--pairs", "1", "--json")
+    code, out, err = finish(harness(*asked))
+    told = json.loads(out)
+    assert code == told["exit_code"], err
+    assert told["valid"] + told["invalid"] == len(list(results.iterdir())) >= 1
+    assert not any('"fault.active"' in path.read_text() for path in results.glob("*/events.jsonl"))
+    if told["valid"] == 1:  # a machine that hiccups may leave none
+        assert finish(harness(*asked))[:2] == (code, out), "nothing is run again"
