@@ -1,7 +1,8 @@
 """What a load worker on another host needs of the conductor's files: the locustfile and everything beside it.
 
 A locustfile imports modules and reads data files from its own folder, so the whole folder travels, without what is
-hidden, cached or an environment. Anything outside of it has to be installed on the load hosts.
+hidden, cached or an environment. Anything outside of it has to be installed on the load hosts. Traces that the load
+replays travel too, wherever they are.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ MAX_BYTES: Final = 16 << 20
 
 _SKIPPED: Final = ("__pycache__", "node_modules")
 _LOCUST: Final = "locust"
+_TRACES: Final = "traces"
 
 
 def pack(load: Load) -> tuple[Load, dict[str, Path]]:
@@ -38,12 +40,18 @@ def pack(load: Load) -> tuple[Load, dict[str, Path]]:
             f"{locustfile.parent} holds {total >> 20} MiB; the folder of the locustfile travels to every load host",
             remedy=f"put it, with what it imports and reads, into a folder of at most {MAX_BYTES >> 20} MiB",
         )
-    return replace(load, locustfile=f"{_LOCUST}/{locustfile.name}"), files
+    traces = []
+    for number, trace in enumerate(load.traces):
+        name = f"{_TRACES}/{number}-{Path(trace.file).name}"
+        files[name] = Path(trace.file).resolve()
+        traces.append(replace(trace, file=name))
+    return replace(load, locustfile=f"{_LOCUST}/{locustfile.name}", traces=tuple(traces)), files
 
 
 def unpacked(load: Load, folder: Path) -> Load:
     """`load` with the names that `pack` gave made paths below `folder`."""
-    return replace(load, locustfile=str(place(load.locustfile, folder)))
+    traces = tuple(replace(trace, file=str(place(trace.file, folder))) for trace in load.traces)
+    return replace(load, locustfile=str(place(load.locustfile, folder)), traces=traces)
 
 
 def place(name: str, folder: Path) -> Path:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from harness.load.remote.bundle import MAX_BYTES, pack, place, unpacked
 from harness.load.remote.fleet import Bind
 from harness.load.remote.protocol import LOST_AFTER_S, Silence, disagreement, identity
 from harness.plan import Load, Segment
+from harness.traces import Replay
 
 
 def load(locustfile: Path) -> Load:
@@ -26,6 +28,20 @@ def test_what_lies_beside_the_locustfile_travels(tmp_path):
     assert all(path.read_text() == name.removeprefix("locust/") for name, path in files.items())
     assert packed.locustfile == "locust/shop.py"
     assert unpacked(packed, Path("/there")).locustfile == "/there/locust/shop.py"
+
+
+def test_traces_travel_from_wherever_they_are(tmp_path):
+    (tmp_path / "shop.py").touch()
+    (tmp_path / "elsewhere").mkdir()
+    traces = []
+    for day in ("monday", "tuesday"):
+        (tmp_path / "elsewhere" / day).mkdir()
+        (tmp_path / "elsewhere" / day / "trace.csv").write_text(day)
+        traces.append(Replay(0.0, 1.0, str(tmp_path / "elsewhere" / day / "trace.csv")))
+    packed, files = pack(replace(load(tmp_path / "shop.py"), traces=tuple(traces)))
+    assert [files[trace.file].read_text() for trace in packed.traces] == ["monday", "tuesday"]
+    there = unpacked(packed, Path("/there"))
+    assert [trace.file for trace in there.traces] == ["/there/traces/0-trace.csv", "/there/traces/1-trace.csv"]
 
 
 def test_a_whole_project_is_refused(tmp_path):
