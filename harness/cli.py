@@ -185,44 +185,37 @@ def _judge(folder: Path, no_integrity: bool, as_json: bool, *, reports: bool) ->
 @click.argument("file", metavar="[SCENARIO]", required=False)
 @click.option(
     "--real", "folder", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
-    help="Run real pairs of arms without any fault; DIR keeps their records, the same command goes on from there.",
+    help="Instead of a study: real pairs of arms of the scenario without any fault; DIR keeps their records.",
 )  # fmt: skip
-@click.option("--pairs", type=click.IntRange(1, 10_000), default=59, show_default=True, help="Valid pairs wanted.")
+@click.option("--pairs", type=click.IntRange(1, 10_000), default=59, show_default=True, help="Valid real pairs wanted.")
 @click.option("--variant", help="Variant of the scenario or preset of the target (default: the scenario's).")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override, e.g. load.rate=200/s.")
-@click.option("--study", type=click.Choice(["classes"]), help="classes: simulated systems whose fate is known.")
+@click.option(
+    "--study", type=click.Choice(["numbers", "classes"]), default="numbers", show_default=True,
+    help="numbers: decisions on made-up pairs; classes: simulated systems whose fate is known.",
+)  # fmt: skip
 @click.option("--seeds", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Records per system.")
+@click.option("--times", type=click.IntRange(1, 100_000), help="Trials of each setting (default: 1000; 100 --quick).")
+@click.option("--quick", is_flag=True, help="A few settings, with few trials: half a minute.")
+@click.option(
+    "--kept", type=click.Path(dir_okay=False, path_type=Path), default=Path("results/calibration.jsonl"),
+    show_default=True, help="Finished settings; a study of numbers that was stopped goes on from there.",
+)  # fmt: skip
+@click.option(
+    "--docs", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write the page on numbers there."
+)
 @click.option("--quiet", is_flag=True, help="No progress.")
 @AS_JSON
-def calibrate(
-    file: str | None,
-    folder: Path | None,
-    pairs: int,
-    variant: str | None,
-    overrides: Sequence[str],
-    study: str | None,
-    seeds: int,
-    quiet: bool,
-    as_json: bool,
-) -> int:
-    """Measure how often the verdict is wrong: real pairs with nothing wrong, or systems whose fate is known."""
-    if study is not None:
-        from harness.calibrate.classes import run_classes
+def calibrate(file: str | None, folder: Path | None, quiet: bool, as_json: bool, **options: Any) -> int:
+    """Measure how often the verdict is wrong: on made-up pairs of known truth, or on real ones without a fault."""
+    from harness import calibration
 
-        found = run_classes(range(seeds), say=lambda text: None if quiet else click.echo(text, err=True))
-        click.echo(json.dumps(found.to_json()) if as_json else found.text(), nl=as_json)
-        return found.exit_code
-    if file is None or folder is None:
-        raise click.UsageError("give a SCENARIO and --real DIR, or --study classes")
-    from harness import experiment
-    from harness.calibrate.real import run_pairs
-
-    def make() -> experiment.Planned:
-        return experiment.plan(find_scenario(file), variant=variant, overrides=overrides)
-
-    real, ended = run_pairs(make, folder=folder, wanted=pairs, quiet=quiet)
-    click.echo(json.dumps(real.to_json()) if as_json else real.text(), nl=as_json)
-    return real.exit_code if ended is None else ended
+    if (file is None) != (folder is None):
+        raise click.UsageError("a SCENARIO and --real DIR belong together; without them a --study runs")
+    if file is not None and folder is not None:
+        return calibration.real(find_scenario(file), folder, quiet=quiet, as_json=as_json, **options)
+    run = calibration.classes if options["study"] == "classes" else calibration.numbers
+    return run(quiet=quiet, as_json=as_json, **options)
 
 
 @cli.command()
