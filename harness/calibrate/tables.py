@@ -112,7 +112,9 @@ def summary(results: Sequence[Result]) -> str:
     for row in rows(results):
         if row.result.cell.must_find:
             lines.append(f"found: {row.shares[HEADINGS[7]]:.1%} ({row.metric} of {row.result.cell.name})")
-    lines += [f"missed: {name}" for name in missed(results)] or ["every goal is met"]
+    lines += [f"missed: {name}" for name in missed(results)] or ["no goal is shown to be missed"]
+    if close := [f"{row.metric} of {row.result.cell.name}" for row in rows(results) if row.goal == "within error"]:
+        lines.append(f"above a goal, but by less than the trials can tell: {'; '.join(close)}")
     return "\n".join(lines) + "\n"
 
 

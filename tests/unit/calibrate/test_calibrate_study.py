@@ -135,7 +135,7 @@ def test_the_page_and_the_command_agree_in_numbers():
 
 def test_what_is_told():
     told = [result(ERRORS, fail=20, inconclusive=980)]
-    assert "every goal is met" in summary(told)
+    assert "no goal is shown to be missed" in summary(told)
     data = json.loads(json.dumps(to_json(told)))
     assert data["numbers"][0]["outcomes"]["margin"]["fail"] == 20
 
