@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from statsmodels.datasets import nile
 
 from harness.stats.onset import Departure, departure, locate
 
@@ -101,3 +102,11 @@ def test_each_row_is_split_for_itself():
     rows = np.array([[0, 0, 1, 1], [0, 1, 1, 1], [1, 1, 0, 0]], dtype=float)
     assert locate(rows, 0).tolist() == [2, 1, 4]
     assert locate(rows, 4).tolist() == [4, 4, 4]
+
+
+def test_the_nile_fell_after_28_years():
+    """The classic change point (Cobb, Biometrika 1978): Aswan, 1871 to 1970, lower from 1899 on."""
+    flow = nile.load_pandas().data["volume"].to_numpy()
+    found = departure(-flow, float(flow[:28].std(ddof=1)))
+    assert found is not None
+    assert (found.first, found.stop) == (28, len(flow))
