@@ -14,9 +14,10 @@ from harness.plan import Load
 from harness.record.reader import Telemetry
 from harness.record.samples import ArmSamples
 from harness.record.schema import ERRORS
-from harness.simulate import kernel as k
+from harness.simulate import layout as k
 from harness.simulate.effects import Effect, to_controls
 from harness.simulate.gauges import list_gauges, to_rows, to_series
+from harness.simulate.kernel import advance
 from harness.simulate.model import Model
 from harness.simulate.program import Program, compile_model, table
 
@@ -109,7 +110,7 @@ def telemetry_of(arms: Mapping[str, SimulatedArm]) -> Telemetry:
 def _feed(world: k.World, batch: Batch, until_ns: int, rng: np.random.Generator) -> k.World:
     """Let everything up to `until_ns` happen, making room as it is needed."""
     world.clock[k.NEXT_ARRIVAL] = 0
-    while (lack := k.advance(world, batch[0], batch[1], until_ns, rng)) != k.DONE:
+    while (lack := advance(world, batch[0], batch[1], until_ns, rng)) != k.DONE:
         world = _grown(world, lack)
     world.clock[k.ARRIVED] += world.clock[k.NEXT_ARRIVAL]
     world.clock[k.NEXT_ARRIVAL] = 0

@@ -9,7 +9,7 @@ from typing import Any
 from harness.clock import NS
 from harness.errors import ScenarioError
 from harness.plan import PlannedFault
-from harness.simulate import kernel as k
+from harness.simulate import layout as k
 from harness.simulate.model import WORKERS, Model, ModelError
 from harness.simulate.program import Program, table
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from harness.clock import NS
 from harness.plan import Load
-from harness.simulate import kernel as k
+from harness.simulate import layout as k
 from harness.simulate.model import CLIENT, WORKERS, Model, Pool
 from harness.simulate.program import Program, table
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from harness.clock import NS
 from harness.plan import Load, Retry
-from harness.simulate import kernel as k
+from harness.simulate import layout as k
 from harness.simulate.model import (
     CLIENT,
     WORKERS,
@@ -46,7 +46,7 @@ _PENDING = -1
 
 @dataclass(slots=True)
 class Program:
-    """A model as rows of numbers (columns as in `harness.simulate.kernel`), and where its parts are found in them.
+    """A model as rows of numbers (columns as in `harness.simulate.layout`), and where its parts are found in them.
 
     `resource_of`: (component, pool) -> the first of its resources, one per replica. `replica_of`: component -> its
     first row of `replicas`. `counters`: (caller, callee, first of its `attempts`, replicas of the caller).
