@@ -128,6 +128,23 @@ class ToxiproxyClient:
         else:
             known.disable()
 
+    def set_upstream(self, proxy: str, upstream: str) -> None:
+        """Relay to another `host:port` from now on, on the same listen address and through the same toxics.
+
+        A change drops the proxy's connections; setting what is already set does nothing.
+        """
+        APIConsumer.post(f"/proxies/{proxy}", json={"upstream": upstream})
+
+    def drop_connections(self, proxy: str) -> None:
+        """Close every connection through a proxy. New ones are refused for the moment this takes.
+
+        A proxy that is disabled has none, and stays disabled.
+        """
+        known = self._proxy(proxy)
+        if known.enabled:
+            known.disable()
+            known.enable()
+
     def proxies(self) -> dict[str, ProxyState]:
         """Every proxy on the server, by name."""
         return {name: _state(proxy) for name, proxy in self._server.proxies().items()}

@@ -17,6 +17,14 @@ from harness.proxy import client as client_module
 from harness.proxy.client import ProxyNotFoundError, ProxyState, ToxiproxyClient, ToxiproxyError
 
 
+def address(listener: socket.socket) -> str:
+    return f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+def connect(listen: str) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", int(listen.rpartition(":")[2])), timeout=5)
+
+
 @pytest.fixture
 def client() -> Iterator[ToxiproxyClient]:
     command = [sys.executable, "-m", "harness.proxy", "--port", "0", "--until-stdin-closes"]
@@ -77,6 +85,48 @@ def test_metrics(client: ToxiproxyClient) -> None:
                     ("p", "downstream", "received"): 0,
                     ("p", "downstream", "sent"): 0,
                 }
+
+
+def test_another_upstream_behind_the_same_address(client: ToxiproxyClient) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as primary, socket.create_server(("127.0.0.1", 0)) as replica:
+        listen = client.create("p", "127.0.0.1:0", address(primary))
+        client.add_toxic("p", "held", "bandwidth", "upstream", {"rate": 1000})
+        with connect(listen) as before, primary.accept()[0] as accepted:
+            client.set_upstream("p", address(primary))
+            before.sendall(b"still here")
+            assert accepted.recv(10, socket.MSG_WAITALL) == b"still here"
+            client.set_upstream("p", address(replica))
+            assert before.recv(1) == b""
+        assert client.proxies()["p"] == ProxyState("p", listen, address(replica), enabled=True)
+        assert client.toxics("p") == ("held",)
+        with connect(listen):
+            replica.settimeout(5)
+            replica.accept()[0].close()
+        client.set_enabled("p", enabled=False)
+        client.set_upstream("p", address(primary))
+        assert client.proxies()["p"] == ProxyState("p", listen, address(primary), enabled=False)
+    with pytest.raises(ProxyNotFoundError, match="proxy not found"):
+        client.set_upstream("nowhere", "127.0.0.1:9")
+
+
+def test_dropped_connections_can_be_made_again(client: ToxiproxyClient) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as upstream:
+        upstream.settimeout(5)
+        listen = client.create("p", "127.0.0.1:0", address(upstream))
+        with connect(listen) as one, connect(listen) as other:
+            accepted = [upstream.accept()[0] for _ in range(2)]
+            client.drop_connections("p")
+            for sock in (one, other, *accepted):
+                sock.settimeout(5)
+                assert sock.recv(1) == b""
+                sock.close()
+        with connect(listen):
+            upstream.accept()[0].close()
+        client.set_enabled("p", enabled=False)
+        client.drop_connections("p")
+        assert client.proxies()["p"].enabled is False
+    with pytest.raises(ProxyNotFoundError, match="no proxy 'nowhere'"):
+        client.drop_connections("nowhere")
 
 
 def test_refusals_are_errors_with_the_servers_words(client: ToxiproxyClient) -> None:
