@@ -79,6 +79,7 @@ def run(
             raise click.UsageError("--workers are on this host, --remote-workers on others: choose one of them")
         choices["workers"] = remote_workers
     plans = [experiment.plan(find_scenario(file), **choices) for file in files]
+    experiment.refuse_bad_times(plans)
     codes = []
     for planned in plans:
         done = experiment.run(planned, results=out, quiet=quiet, load_hosts=load_hosts)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from harness.allowed import refuse_outside
 from harness.analysis.analyse import analyse
 from harness.analysis.history import read_history
 from harness.analysis.power import Foresight, foresee
@@ -82,6 +84,15 @@ def plan(
 def foretell(planned: Planned, results: Path) -> Foresight:
     """What the plan can tell before it is run, with what earlier runs in `results` say about its numbers."""
     return foresee(planned.plan, read_history(results, planned.plan), tuple(planned.target.dependencies))
+
+
+def refuse_bad_times(plans: Sequence[Planned]) -> None:
+    """Raise ScenarioError when one of these runs, one after the other, would be outside the time allowed for it."""
+    begin = datetime.now(UTC)
+    for planned in plans:
+        plan = planned.plan
+        refuse_outside(plan.allowed, begin, plan.estimate_s, name=plan.name, file=plan.scenario_file)
+        begin += timedelta(seconds=plan.estimate_s)
 
 
 def load_hosts(count: int | None, bind: str | None) -> Bind | None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from harness.allowed import Window
 from harness.shapes import Rate, Segment, Wave
 from harness.traces import Replay
 
@@ -26,6 +27,10 @@ CLOSED_MODEL_HIDES: Final = (
     "itself (metastable failure) can hardly show."
 )
 """What is said wherever a load of the closed model is described."""
+
+_BOOT_S: Final = 5.0
+_RESET_S: Final = 3.0
+_ANALYSIS_S: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +141,8 @@ class Arm:
 class Plan:
     """A whole run. `scenario` is the resolved scenario as JSON-ready data, `settings` the target's environment.
 
-    `expected_load` is that of the arms without the spike, where there are such arms.
+    `expected_load` is that of the arms without the spike, where there are such arms. `allowed`: when it may be run; at
+    any time when empty.
     """
 
     name: str
@@ -156,6 +162,7 @@ class Plan:
     abort_when: tuple[str, ...]
     seed: int
     expected_load: Load | None = None
+    allowed: tuple[Window, ...] = ()
 
     def load_of(self, arm: Arm) -> Load:
         """The traffic of an arm."""
@@ -165,3 +172,8 @@ class Plan:
     def arm_duration_s(self) -> float:
         """Length of every arm in seconds."""
         return self.phases[-1].end_s
+
+    @property
+    def estimate_s(self) -> float:
+        """About how long the whole run takes, in seconds."""
+        return round(_BOOT_S + len(self.arms) * (self.arm_duration_s + _RESET_S) + _ANALYSIS_S, 1)

@@ -15,11 +15,13 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from harness import interrupt
+from harness.allowed import moment, open_until, refuse_outside
 from harness.arm import Aborted, ArmRun
 from harness.display import Display
 from harness.errors import HarnessError
@@ -28,7 +30,7 @@ from harness.faults.guard import Guard
 from harness.ledger import Ledger, mark_of
 from harness.load.remote.fleet import Bind, Fleet
 from harness.paths import RunFolder
-from harness.plan import Plan
+from harness.plan import Arm, Plan
 from harness.processes import Processes
 from harness.record import facts
 from harness.record.writer import RecordWriter
@@ -54,8 +56,10 @@ def conduct(plan: Plan, target: Target, *, results: Path, display: Display, load
 
     With `load_hosts` all load workers are on other hosts, which find this one at that address.
 
-    Raises HarnessError only when the results folder can't be written; anything later is told in the outcome.
+    Raises HarnessError when now is not a time at which the scenario allows itself to be run, or when the results folder
+    can't be written; anything later is told in the outcome.
     """
+    refuse_outside(plan.allowed, datetime.now(UTC), plan.estimate_s, name=plan.name, file=plan.scenario_file)
     folder = new_folder(results, plan.name)
     for path in (folder.logs, folder.spool):
         path.mkdir()
@@ -120,6 +124,7 @@ def _conduct(
     display.say(f"run {run_id}: {plan.name} ({plan.variant}), seed {plan.seed}; booting the stack")
     stack.up()
     for arm in plan.arms:
+        _stay_within(plan, arm)
         arm_run = ArmRun(
             plan,
             arm,
@@ -134,6 +139,15 @@ def _conduct(
         outcome.arms.append(arm_run)
         outcome.reasons += [f"{arm.name}: {reason}" for reason in arm_run.run()]
     display.say("taking the stack down")
+
+
+def _stay_within(plan: Plan, arm: Arm) -> None:
+    """Raise Aborted when the time in which the plan may be run ends before the arm would."""
+    now = datetime.now(UTC)
+    until = open_until(plan.allowed, now)
+    if plan.allowed and (until is None or until < now + timedelta(seconds=plan.arm_duration_s)):
+        ends = "is over" if until is None else f"ends {moment(until, ZoneInfo(plan.allowed[0].timezone))}"
+        raise Aborted(f"stopped before {arm.name}: the time allowed for `{plan.name}` {ends}")
 
 
 def _take_down(stack: LocalStack, ledger: Ledger) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 import textwrap
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
+from harness.allowed import moment, next_start
 from harness.plan import CLOSED_MODEL_HIDES, Load, Phase, Plan, PlannedFault
 from harness.scenario.hysteresis import RETURN, SHED
 from harness.scenario.manifest import CLIENT, Target
@@ -15,9 +18,6 @@ from harness.scenario.timeline import phase_at
 from harness.units import format_percentage, format_rate
 
 WIDTH = 72
-BOOT_S = 5.0
-RESET_S = 3.0
-ANALYSIS_S = 3.0
 
 
 def describe(plan: Plan, target: Target) -> dict[str, Any]:
@@ -55,13 +55,15 @@ def describe(plan: Plan, target: Target) -> dict[str, Any]:
             for fault, written in zip(plan.faults, plan.scenario["faults"], strict=True)
         ],
         "touches": sorted({fault.edge or fault.component for fault in plan.faults}),
+        "blast_radius": plan.scenario.get("blast-radius"),
+        "allowed": _allowed(plan),
         "expect": list(plan.expect),
         "abort_when": list(plan.abort_when),
         "settings": dict(plan.scenario.get("settings", {})),
         "duration_s": {
             "arm": plan.arm_duration_s,
             "arms": arms_s,
-            "estimate": round(BOOT_S + arms_s + len(plan.arms) * RESET_S + ANALYSIS_S, 1),
+            "estimate": plan.estimate_s,
         },
     }
 
@@ -106,6 +108,7 @@ def _lines(plan: Plan, data: Mapping[str, Any]) -> Iterator[str]:
     for fault in data["faults"]:
         yield from _fault_lines(fault)
     yield ""
+    yield from _limit_lines(plan, data)
     yield "expected"
     yield from (f"  {sentence}" for sentence in plan.expect)
     yield from (f"  abort when {sentence}" for sentence in plan.abort_when)
@@ -186,6 +189,34 @@ def _fault_lines(fault: Mapping[str, Any]) -> Iterator[str]:
     yield f"    declared to be hit: {', '.join(reach['endpoints']) or 'no endpoint'}"
     if reach["may_spread_to"]:
         yield f"    must not be hit, but share something: {', '.join(reach['may_spread_to'])}"
+
+
+def _allowed(plan: Plan) -> dict[str, Any] | None:
+    """When the plan may be run, whether now is such a time, and when the next one begins."""
+    if not plan.allowed:
+        return None
+    now = datetime.now(UTC)
+    begin = next_start(plan.allowed, now, timedelta(seconds=plan.estimate_s))
+    return {
+        "windows": [str(window) for window in plan.allowed],
+        "now": begin == now,
+        "next_start": None if begin is None else begin.isoformat(timespec="seconds"),
+    }
+
+
+def _limit_lines(plan: Plan, data: Mapping[str, Any]) -> Iterator[str]:
+    radius, allowed = data["blast_radius"], data["allowed"]
+    if not radius and not allowed:
+        return
+    yield "allowed"
+    if radius:
+        yield "  faults may touch " + (f"only {', '.join(radius['only'])}" if "only" in radius else "any place")
+    if allowed:
+        yield "  only " + "; ".join(allowed["windows"])
+        begin = datetime.fromisoformat(allowed["next_start"])
+        when = "now" if allowed["now"] else moment(begin, ZoneInfo(plan.allowed[0].timezone))
+        yield f"  it may start {when}"
+    yield ""
 
 
 def _as_written(fault: PlannedFault, written: Mapping[str, Any]) -> dict[str, str]:

@@ -10,11 +10,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from harness import units
+from harness.allowed import ANY
 from harness.errors import nearest
 from harness.scenario.types import (
     AbortSentence,
     Count,
+    Days,
     Duration,
+    Hours,
     Limit,
     Model,
     Name,
@@ -25,6 +28,7 @@ from harness.scenario.types import (
     Speed,
     Text,
     Where,
+    Zone,
     kind_of,
 )
 
@@ -263,6 +267,36 @@ def _hysteresis(value: Any) -> Any:
 _SWITCH = {"on": True, "true": True, "off": False, "false": False}
 
 
+class BlastRadius(Model):
+    """How far the faults themselves may reach; what they do to the rest is what the run finds out."""
+
+    only: tuple[Where, ...] | None = Field(
+        None, min_length=1, description="components and edges that faults may touch; an edge goes with where it leads"
+    )
+    replicas: Count | None = Field(None, description="replicas of a component hit at the same time, at most")
+
+
+class AllowedTime(Model):
+    """`{days: mon-fri, hours: 09:00-17:00, timezone: Europe/Berlin}`: a run begins and ends within these hours."""
+
+    days: Days
+    hours: Hours
+    timezone: Zone
+
+
+def _allowed(value: Any) -> Any:
+    if value == ANY:
+        return []
+    if isinstance(value, dict):
+        return [value]
+    if not isinstance(value, list):
+        raise ValueError(
+            f"expected `{{days: mon-fri, hours: 09:00-17:00, timezone: UTC}}`, a list of such, or `{ANY}`, "
+            f"got {kind_of(value)}"
+        )
+    return value
+
+
 class Scenario(Model):
     """A load, a fault in it, and what is expected to hold."""
 
@@ -277,6 +311,12 @@ class Scenario(Model):
     faults: tuple[FaultEntry, ...] = Field(min_length=1)
     expect: tuple[Sentence, ...] = Field(min_length=1)
     abort_when: tuple[AbortSentence, ...] = ()
+    blast_radius: BlastRadius = Field(
+        default_factory=BlastRadius, description="what the faults may touch; anything in the target when absent"
+    )
+    allowed: Annotated[tuple[AllowedTime, ...], BeforeValidator(_allowed)] = Field(
+        (), description="when it may be run; at any time when absent"
+    )
     design: Literal["pairs", "2x2"] = Field(
         "pairs",
         description="pairs: without and with the faults; 2x2: both also at the expected load, without the spike",

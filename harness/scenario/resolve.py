@@ -21,6 +21,7 @@ from harness.scenario import overrides as command_line
 from harness.scenario.document import Document, Keys
 from harness.scenario.hysteresis import shed_and_return
 from harness.scenario.injections import plan_faults
+from harness.scenario.limits import allowed_windows, check_blast_radius, check_it_ever_fits
 from harness.scenario.manifest import Target, check_value, load_target
 from harness.scenario.models import LoadModel, Retries, Scenario
 from harness.scenario.source import read_file
@@ -74,6 +75,7 @@ def resolve(
     _check_abort_conditions(scenario, document)
     phases, course = lay_out(scenario.load, document)
     faults = plan_faults(scenario.faults, catalogue, target, phases, document)
+    check_blast_radius(scenario.blast_radius, faults, target, document)
     if scenario.hysteresis is not None:
         wait_s = target.longest_wait_s(preset, scenario.settings)
         more = shed_and_return(scenario.hysteresis, scenario.load, phases, faults, wait_s, document)
@@ -81,7 +83,7 @@ def resolve(
         document = _with_lengths(document, more[0])
     load = _load(scenario.load, course, _locustfile(scenario.load, file, document), _seed(seed))
     resolved = _resolved(document.data, scenario, load, target.values(preset, scenario.settings))
-    return Plan(
+    plan = Plan(
         name=scenario.name,
         hypothesis=scenario.hypothesis,
         scenario_file=str(file),
@@ -99,7 +101,10 @@ def resolve(
         abort_when=scenario.abort_when,
         seed=load.seed,
         expected_load=_expected(scenario.load, load, faults, document) if scenario.design == "2x2" else None,
+        allowed=allowed_windows(scenario.allowed),
     )
+    check_it_ever_fits(plan, document)
+    return plan
 
 
 def _expected(model: LoadModel, load: Load, faults: Iterable[PlannedFault], document: Document) -> Load:

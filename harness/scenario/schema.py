@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from harness.allowed import ANY
 from harness.faults.base import FaultType, Param
 from harness.scenario.manifest import Manifest
 from harness.scenario.models import PHASE_KEYS, Scenario
@@ -43,6 +44,9 @@ def scenario_schema(catalogue: Mapping[str, FaultType]) -> dict[str, Any]:
     definitions["FaultEntry"] = _fault_schema(duration, catalogue)
     hysteresis = schema["properties"]["hysteresis"]
     hysteresis["anyOf"] = [{"enum": ["on", "off", True, False]}, hysteresis["anyOf"][0]]
+    allowed = schema["properties"]["allowed"]
+    listed = {key: allowed.pop(key) for key in ("type", "items")}
+    allowed["anyOf"] = [{"const": ANY}, listed["items"], listed]
     return {"$schema": DIALECT, **schema, "title": "Scenario"}
 
 

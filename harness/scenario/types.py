@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 from typing import Annotated, Any
+from zoneinfo import available_timezones
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 
-from harness import expectations, units
+from harness import allowed, expectations, units
 
 
 class Model(BaseModel):
@@ -48,7 +50,16 @@ def _checked(parse: Callable[[str], Any]) -> Callable[[str], str]:
     return check
 
 
+def _known_zone(name: str) -> None:
+    zones = available_timezones()
+    if name not in zones:
+        close = difflib.get_close_matches(name, zones, n=1) or [zone for zone in zones if zone.endswith(f"/{name}")]
+        hint = f"; did you mean `{close[0]}`?" if close else ""
+        raise ValueError(f"expected the name of a time zone such as `Europe/Berlin` or `UTC`, got `{name}`{hint}")
+
+
 _NUMBER = r"[0-9]+(\.[0-9]+)?"
+_DAY = r"[A-Za-z]{3,9}"
 Duration = Annotated[
     float,
     _text(units.parse_duration, "a duration such as `10s`"),
@@ -138,3 +149,34 @@ AbortSentence = Annotated[
     ),
 ]
 """A sentence of `abort-when`, kept in the user's words."""
+
+Days = Annotated[
+    tuple[int, ...],
+    _text(allowed.parse_days, "days such as `mon-fri`"),
+    _quantity(
+        rf"^{_DAY}(\s*-\s*{_DAY})?(\s*,\s*{_DAY}(\s*-\s*{_DAY})?)*$",
+        "days of the week on which the hours begin",
+        "mon-fri",
+        "sat, sun",
+    ),
+]
+"""Weekdays, 0 is Monday, from `mon-fri` or `mon, wed`."""
+
+Hours = Annotated[
+    allowed.Hours,
+    _text(allowed.parse_hours, "hours such as `09:00-17:00`"),
+    _quantity(
+        r"^[0-9]{1,2}:[0-9]{2}\s*-\s*[0-9]{1,2}:[0-9]{2}$",
+        "from when to when; an end that is not after the start is on the next day",
+        "09:00-17:00",
+        "22:00-06:00",
+    ),
+]
+"""A stretch of a day, from `09:00-17:00`."""
+
+Zone = Annotated[
+    str,
+    _text(_checked(_known_zone), "the name of a time zone such as `Europe/Berlin`"),
+    WithJsonSchema({"type": "string", "description": "an IANA time zone", "examples": ["Europe/Berlin", "UTC"]}),
+]
+"""The name of a time zone that this machine knows."""

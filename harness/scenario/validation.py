@@ -84,9 +84,9 @@ def _in_file(location: Keys, document: Document) -> Keys:
     """Where a model's field stands in the file: phases and faults are written as `name: value`, not as fields."""
     path: Keys = ()
     for step in location:
-        if step == "[key]":
-            continue
         value = document.get(path)
+        if step == "[key]" or (isinstance(step, int) and isinstance(value, dict)):
+            continue  # a single entry may stand for a list of one
         in_list = len(path) > 1 and isinstance(path[-1], int) and isinstance(value, dict)
         if in_list and step not in value and step in ("duration", "name"):
             path = (*path, next(key for key in value if key not in PHASE_KEYS))

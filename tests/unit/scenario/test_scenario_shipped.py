@@ -111,13 +111,14 @@ EXAMPLES = re.findall(r"```yaml\n(.*?)```", (shipped("scenarios") / "README.md")
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
-def test_the_examples_of_loads_are_plans(folder: Path, catalogue: Mapping[str, FaultType], example: str) -> None:
+def test_the_examples_are_plans(folder: Path, catalogue: Mapping[str, FaultType], example: str) -> None:
     (folder / "traces").mkdir()
     (folder / "traces" / "friday.csv").write_text("".join(f"{1.8e9 + k / 4}\n" for k in range(80_000)))
     (folder / "traces" / "daily.csv").write_text("time,rate\n0,80\n3600,120\n")
     text = (folder / "outage.yaml").read_text()
     load = re.compile(r"^load:\n(  .*\n)+", re.MULTILINE)
-    (folder / "example.yaml").write_text(load.sub(example, text).replace("at: spike + 5s", "at: 12s"))
+    whole = load.sub(example, text) if example.startswith("load:") else text + example
+    (folder / "example.yaml").write_text(whole.replace("at: spike + 5s", "at: 12s"))
     assert resolve(folder / "example.yaml", catalogue=catalogue).load.duration_s > 30
     _check(scenario_schema(catalogue), read_file(folder / "example.yaml").data)
 
