@@ -276,13 +276,17 @@ def salvage(folder: Path, as_json: bool) -> None:
 
 
 @cli.command()
+@click.option("--markdown", is_flag=True, help="As the page docs/faults.md.")
 @AS_JSON
-def faults(as_json: bool) -> None:
+def faults(markdown: bool, as_json: bool) -> None:
     """List the fault catalogue with parameters."""
     from harness.faults import listing
     from harness.faults.catalogue import catalogue
 
-    click.echo(json.dumps(listing.as_data(catalogue()), indent=2) if as_json else listing.as_text(catalogue()))
+    if as_json:
+        click.echo(json.dumps(listing.as_data(catalogue()), indent=2))
+    else:
+        click.echo((listing.as_markdown if markdown else listing.as_text)(catalogue()))
 
 
 @cli.command()

@@ -108,6 +108,7 @@ class PlannedFault:
     """One fault at its time: `id` is unique in the plan, `kind` the catalogue's name, `params` in base units.
 
     `component` is what is hit (the far end of the edge for a network fault); `edge` is `source->destination` or "".
+    `places` is all that `on` named, edges or components and their replicas, when that is not just this one.
     """
 
     id: str
@@ -117,6 +118,12 @@ class PlannedFault:
     params: Mapping[str, Any]
     component: str
     edge: str = ""
+    places: tuple[str, ...] = ()
+
+    @property
+    def where(self) -> tuple[str, ...]:
+        """Every edge, component or replica that is hit."""
+        return self.places or (self.edge or self.component,)
 
     @property
     def end_s(self) -> float:

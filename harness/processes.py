@@ -14,10 +14,10 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 import psutil
 
@@ -60,6 +60,37 @@ class Command:
         return cls(**{**data, "argv": tuple(data["argv"])})
 
 
+class _Child(Protocol):
+    """What is asked of a process that runs."""
+
+    def poll(self) -> int | None:
+        """None while it runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return when it has ended; raises subprocess.TimeoutExpired."""
+
+
+class _Foundling:
+    """A process that is not our child."""
+
+    def __init__(self, process: psutil.Process) -> None:
+        self._process = process
+
+    def poll(self) -> int | None:
+        """None while it runs; a zombie has ended."""
+        running = self._process.is_running() and self._process.status() != psutil.STATUS_ZOMBIE
+        return None if running else 0
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return when it has ended; raises subprocess.TimeoutExpired."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while self.poll() is None:
+            if deadline is not None and time.monotonic() >= deadline:
+                raise subprocess.TimeoutExpired(str(self._process.pid), timeout or 0.0)
+            time.sleep(0.01)
+        return 0
+
+
 class Processes:
     """The processes of one run, by name."""
 
@@ -67,7 +98,8 @@ class Processes:
         self.run_id = run_id
         self._ledger = ledger
         self._lock = threading.Lock()
-        self._running: dict[str, tuple[subprocess.Popen[bytes], ProcessMark]] = {}
+        self._running: dict[str, tuple[_Child, ProcessMark]] = {}
+        self._excused: set[str] = set()
 
     def spawn(
         self, command: Command, *, stdin: int = subprocess.DEVNULL, stdout: int | None = None
@@ -83,7 +115,28 @@ class Processes:
         self._ledger.process(mark)
         with self._lock:
             self._running[command.name] = (process, mark)
+            self._excused.discard(command.name)
         return process
+
+    def adopt(self, marks: Iterable[ProcessMark]) -> None:
+        """Take over processes that somebody else started: those of a conductor that is gone."""
+        with self._lock:
+            for mark in marks:
+                if process := mark.find():
+                    self._running.setdefault(mark.name, (_Foundling(process), mark))
+
+    def mark(self, name: str) -> ProcessMark:
+        """The running process of that name. Raises StackError when there is none."""
+        with self._lock:
+            entry = self._running.get(name)
+        if entry is None or entry[0].poll() is not None:
+            raise StackError(f"{name} does not run")
+        return entry[1]
+
+    def excuse(self, name: str) -> None:
+        """That process is expected to end: until one is started in its place, it is not among the `dead`."""
+        with self._lock:
+            self._excused.add(name)
 
     def spawn_with_pipes(self, logs: Path) -> Callable[..., subprocess.Popen[bytes]]:
         """A way to start load workers and their like (see `harness.load.workers.Spawn`), with logs in `logs`."""
@@ -105,7 +158,8 @@ class Processes:
     def dead(self) -> list[str]:
         """Names of processes that have ended without being killed or stopped by us."""
         with self._lock:
-            return [name for name, (process, _) in self._running.items() if process.poll() is not None]
+            ended = [name for name, (process, _) in self._running.items() if process.poll() is not None]
+            return [name for name in ended if name not in self._excused]
 
     def kill(self, *names: str) -> None:
         """SIGKILL to the whole group of each, and wait for the end."""

@@ -14,6 +14,8 @@ from harness.errors import nearest
 
 _DURATIONS = {"us": "0.000001", "ms": "0.001", "s": "1", "m": "60", "h": "3600"}
 _RATES = {"/s": 1, "/min": 60, "/h": 3600}
+_SIZES = {"B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3}
+_BYTE_RATES = {f"{unit}/s": size for unit, size in _SIZES.items()}
 _QUANTITY = re.compile(r"(?P<number>[+-]?[0-9]{1,18}(?:\.[0-9]{1,18})?)(?P<unit>[^0-9.+-].*)?", re.DOTALL)
 
 
@@ -39,6 +41,18 @@ def parse_percentage(text: str) -> float:
     return float(number / 100)
 
 
+def parse_size(text: str) -> float:
+    """Bytes of `64MB`, `512KB`, `1GB`, `100B`; 1 KB is 1,000 bytes. Raises UnitError."""
+    number, unit = _split(text, "a size such as `64MB`", _SIZES)
+    return float(_not_negative(number, text, "a size") * _SIZES[unit])
+
+
+def parse_byte_rate(text: str) -> float:
+    """Bytes per second of `100KB/s`, `2MB/s`. Raises UnitError."""
+    number, unit = _split(text, "bytes per second such as `100KB/s`", _BYTE_RATES)
+    return float(_not_negative(number, text, "a rate") * _BYTE_RATES[unit])
+
+
 def parse_points(text: str) -> float:
     """The share (0.01) of `1pp`, one percentage point. Raises UnitError."""
     number, _ = _split(text, "percentage points such as `1pp`", {"pp": ""})
@@ -62,6 +76,18 @@ def format_rate(per_second: float) -> str:
 def format_percentage(share: float) -> str:
     """`30%` for 0.3."""
     return f"{_plain(Decimal(repr(float(share))) * 100)}%"
+
+
+def format_size(size: float) -> str:
+    """`64MB` for 64,000,000: the largest unit of which there is at least one."""
+    value = Decimal(repr(float(size)))
+    unit = next((unit for unit in reversed(_SIZES) if value >= _SIZES[unit]), "B")
+    return f"{_plain(value / _SIZES[unit])}{unit}"
+
+
+def format_byte_rate(per_second: float) -> str:
+    """`100KB/s` for 100,000."""
+    return f"{format_size(per_second)}/s"
 
 
 def format_points(share: float) -> str:

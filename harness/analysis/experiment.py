@@ -148,14 +148,7 @@ def _window(record: Record, arm: str, end_ns: int) -> Window | None:
     ids = tuple(sorted({_fault(event) for event in began}))
     planned = {fault.id: fault for fault in record.info.faults}
     cleared = all(name in ended for name in ids)
-    components = {
-        str(
-            event.fields.get("component")
-            or _hit(str(event.fields.get("edge") or ""))
-            or _planned(planned, _fault(event))
-        )
-        for event in began
-    }
+    components = {component for event in began for component in _broken(event, planned)}
     return Window(
         active_ns=max(0, began[0].t_ns),
         clear_ns=min(max(ended[name] for name in ids), end_ns) if cleared else end_ns,
@@ -164,6 +157,13 @@ def _window(record: Record, arm: str, end_ns: int) -> Window | None:
         components=tuple(sorted(component for component in components if component)),
         missing=tuple(sorted(set(planned) - set(ids))) if any(ids) else (),
     )
+
+
+def _broken(event: Event, planned: Mapping[str, FaultInfo]) -> set[str]:
+    """The components that a fault hits; of several edges, the far ends."""
+    edges = [str(place) for place in event.fields.get("places") or () if "->" in str(place)]
+    one = event.fields.get("component") or _hit(str(event.fields.get("edge") or "")) or _planned(planned, _fault(event))
+    return {_hit(edge) for edge in edges} or {str(one)}
 
 
 def _fault(event: Event) -> str:

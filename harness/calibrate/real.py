@@ -167,7 +167,7 @@ def judge(record: Record) -> Verdict:
 def _nominal(record: Record, arm: str) -> Iterator[Event]:
     for fault in record.info.faults:
         at_s, for_s = fault.at_s or 0.0, fault.for_s or 0.0
-        fields = {"fault": fault.id, "component": fault.component, "edge": fault.edge}
+        fields = {"fault": fault.id, "component": fault.component, "edge": fault.edge, "places": fault.places}
         yield Event(round(at_s * NS), arm, "fault.active", fields)
         yield Event(round((at_s + for_s) * NS), arm, "fault.clear", fields)
 

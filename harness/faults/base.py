@@ -1,4 +1,4 @@
-"""What a fault is: its description for the catalogue, and the four moves every fault makes.
+"""What a fault is: its description for the catalogue, and the moves every fault makes.
 
 A fault never undoes itself by remembering what it did. It hands out its undo as data before it touches anything;
 the conductor, the guard and `harness rollback` all carry out the same data (`harness.faults.undo`).
@@ -6,25 +6,43 @@ the conductor, the guard and `harness rollback` all carry out the same data (`ha
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from harness.ledger import ProcessMark
 from harness.plan import PlannedFault
+from harness.processes import Command
 
-ParamKind = Literal["duration", "integer", "number", "percentage", "choice", "string"]
+ParamKind = Literal["duration", "integer", "number", "percentage", "size", "byte-rate", "choice", "string"]
+Place = Literal["edge", "component"]
 Undo = Mapping[str, Any]
+
+CAPABILITIES: Mapping[str, str] = {
+    "edge": "has a proxy of the harness on it",
+    "process": "is a process that the harness started",
+    "replicas": "has two replicas or more",
+}
+"""What a fault may need of the place where it acts, in words that follow the place's name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """A parameter of a fault. Durations reach the fault in seconds, percentages as shares (0.3 for 30 %)."""
+    """A parameter of a fault.
+
+    Durations reach the fault in seconds, percentages as shares (0.3 for 30 %), sizes in bytes, byte rates in bytes per
+    second. `least` and `most` bound a number in those units; both are allowed values.
+    """
 
     kind: ParamKind
     help: str
     required: bool = False
     default: Any = None
     choices: tuple[str, ...] = ()
+    least: float | None = None
+    most: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,41 +56,123 @@ class Edge:
     protocol: str
 
 
+class FaultableTarget(Protocol):
+    """What faults may ask of a target at plan time, before any stack is there."""
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """Servers and processes."""
+
+    @property
+    def edge_names(self) -> tuple[str, ...]:
+        """All edges as `source->destination`."""
+
+    def component_protocol(self, name: str) -> str:
+        """`postgres`, `redis` or `http`."""
+
+    def instances(self, component: str) -> tuple[str, ...]:
+        """Names of a component's processes: `app-1`, `app-2`, or just `redis`."""
+
+    def capabilities(self, component: str) -> frozenset[str]:
+        """Which of `CAPABILITIES` a component has."""
+
+    def check_setting(self, name: str, value: str) -> None:
+        """Raise ValueError unless the target has that setting and the value fits its type."""
+
+
 class FaultableStack(Protocol):
-    """What faults may ask of a stack. A stack that lacks a capability is refused at plan time."""
+    """What faults may ask of a running stack. `name` is a server or a replica (`redis`, `app-1`): one process."""
 
     @property
     def proxy_api(self) -> str:
         """`host:port` of the Toxiproxy API."""
 
+    @property
+    def edges(self) -> tuple[Edge, ...]:
+        """All edges, the clients' included."""
+
+    @property
+    def scratch(self) -> Path:
+        """A folder outside the results that goes when the run ends."""
+
     def edge(self, name: str) -> Edge:
         """The edge `source->destination`."""
 
-    def address(self, component: str) -> str:
-        """`host:port` of a component itself, not through a proxy."""
+    def upstream(self, edge: str) -> str:
+        """`host:port` that the edge's proxy leads to as long as no fault has led it elsewhere."""
+
+    def instances(self, component: str) -> tuple[str, ...]:
+        """Names of a component's processes."""
+
+    def address(self, name: str) -> str:
+        """`host:port` of a process, or of the first one of a component, not through a proxy."""
 
     def protocol(self, component: str) -> str:
         """`postgres`, `redis` or `http`."""
 
-    def kill(self, component: str) -> None:
-        """End the component at once (SIGKILL), as a crash does."""
+    def is_ready(self, name: str) -> bool:
+        """Whether a process answers its readiness probe now."""
 
-    def start_undo(self, component: str) -> Undo:
-        """The undo that starts the component again as it was, at the same address."""
+    def mark(self, name: str) -> ProcessMark:
+        """The running process (of a server or replica). Raises StackError when there is none."""
+
+    def command(self, name: str) -> Command:
+        """How a process is started."""
+
+    def start_undo(self, name: str, *, afresh: bool = False) -> Undo:
+        """The undo that starts a process as it was, at the same address, unless it answers there.
+
+        `afresh`: end what runs under that name first, because it is not the one that belongs there.
+        """
+
+    def may_die(self, name: str) -> None:
+        """A process is about to end, or may end, by a fault: that is no failure of the stack."""
+
+    def kill(self, name: str) -> None:
+        """End a process at once (SIGKILL to its group), as a crash does."""
+
+    def stop(self, name: str, *, grace_s: float) -> None:
+        """End a process politely: its stop signal, `grace_s` seconds, then SIGKILL."""
+
+    def spawn(self, command: Command) -> ProcessMark:
+        """Start a process of a fault's own; it belongs to the run and ends with it."""
 
 
-class Fault(Protocol):
-    """The moves of one planned fault against one stack. `is_active` and `is_clear` probe the effect, not the call."""
+class Fault(ABC):
+    """One planned fault against one stack. `is_active` and `is_clear` probe the effect, not the call.
 
+    Order: `prepare` -> `undo` into the ledger -> wait for the instant -> `inject` -> `is_active` until it is ->
+    wait -> the undo -> `is_clear` until it is. `deadline_s` bounds how long each of the two probes is repeated.
+    """
+
+    confirm_s: float = 5.0
+    clear_s: float = 10.0
+
+    def __init__(self, planned: PlannedFault, stack: FaultableStack) -> None:
+        self.planned = planned
+        self.stack = stack
+
+    @classmethod
+    def refusal(cls, planned: PlannedFault, target: FaultableTarget) -> str:  # noqa: ARG003
+        """Why the target cannot be hit like this, or "". Asked when a scenario is planned."""
+        return ""
+
+    def prepare(self) -> None:  # noqa: B027  most faults have nothing to prepare
+        """Whatever takes time and touches nothing: connecting, importing. Called shortly before the instant."""
+
+    @abstractmethod
     def undo(self) -> Sequence[Undo]:
         """Everything that takes the fault back, in order; harmless when done twice or before the injection."""
 
+    @abstractmethod
     def inject(self) -> None:
         """Do it."""
 
+    @abstractmethod
     def is_active(self) -> bool:
         """Whether the effect can be seen now."""
 
+    @abstractmethod
     def is_clear(self) -> bool:
         """Whether the effect is gone now."""
 
@@ -81,15 +181,22 @@ class Fault(Protocol):
 class FaultType:
     """An entry of the fault catalogue.
 
-    `place` says what `on` names in a scenario; `default_place` serves when `on` is left out. Two faults in the same
-    `place` exclude each other while they overlap. `capability` is what the target must offer.
+    `place` says what `on` names in a scenario, `many` whether it may name several; `default_place` serves when `on` is
+    left out. `capability` and `protocol` ("" for any) are what the place must offer. Faults in the same place exclude
+    each other while they overlap, unless both have a `layer` and the two differ. `momentary`: done in one moment; the
+    time it is given is how long its consequences are watched.
     """
 
     name: str
     family: str
     summary: str
-    place: Literal["edge", "component"]
+    place: Place
     make: Callable[[PlannedFault, FaultableStack], Fault]
+    refusal: Callable[[PlannedFault, FaultableTarget], str] = lambda _planned, _target: ""
     params: Mapping[str, Param] = field(default_factory=dict)
     default_place: str = ""
-    capability: str = "edges"
+    capability: str = "edge"
+    protocol: str = ""
+    many: bool = False
+    layer: str = ""
+    momentary: bool = False

@@ -11,13 +11,10 @@ import pkgutil
 from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Literal
 
 import harness.faults.families
-from harness.faults.base import Fault, FaultableStack, FaultType, Param
-from harness.plan import PlannedFault
+from harness.faults.base import Fault, FaultType, Param, Place
 
-Make = Callable[[PlannedFault, FaultableStack], Fault]
 _registered: dict[str, FaultType] = {}
 
 
@@ -25,12 +22,16 @@ def fault(
     name: str,
     *,
     family: str,
-    place: Literal["edge", "component"],
+    place: Place,
     params: Mapping[str, Param] | None = None,
     default_place: str = "",
-    capability: str = "edges",
+    capability: str = "edge",
+    protocol: str = "",
+    many: bool = False,
+    layer: str = "",
+    momentary: bool = False,
 ) -> Callable[[type[Fault]], type[Fault]]:
-    """Class decorator: put a fault into the catalogue. The first line of its docstring is its summary.
+    """Class decorator: put a fault into the catalogue (see `FaultType`); its docstring's first line is its summary.
 
     Raises ValueError when the name is taken.
     """
@@ -39,8 +40,21 @@ def fault(
         if name in _registered:
             raise ValueError(f"the fault {name!r} is registered twice")
         summary = (made.__doc__ or "").strip().splitlines()[0]
-        make: Make = made
-        _registered[name] = FaultType(name, family, summary, place, make, dict(params or {}), default_place, capability)
+        _registered[name] = FaultType(
+            name=name,
+            family=family,
+            summary=summary,
+            place=place,
+            make=made,
+            refusal=made.refusal,
+            params=dict(params or {}),
+            default_place=default_place,
+            capability=capability,
+            protocol=protocol,
+            many=many,
+            layer=layer,
+            momentary=momentary,
+        )
         return made
 
     return register

@@ -88,9 +88,11 @@ def _revert_overdue(path: Path) -> None:
     from harness.processes import Processes
 
     book = Ledger(path)
+    processes = Processes(state.run_id, book)
+    processes.adopt(state.processes)
     for mark in overdue:
         try:
-            revert(mark, book, Processes(state.run_id, book), by="guard")
+            revert(mark, book, processes, by="guard")
             _say(f"fault {mark.id} was past its deadline: reverted")
         except HarnessError as error:
             _say(str(error))

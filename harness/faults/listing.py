@@ -5,8 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from harness import units
 from harness.faults.base import FaultType, Param
-from harness.units import format_duration, format_percentage
+
+_WRITTEN = {
+    "duration": units.format_duration,
+    "percentage": units.format_percentage,
+    "size": units.format_size,
+    "byte-rate": units.format_byte_rate,
+}
 
 
 def as_data(types: Mapping[str, FaultType]) -> list[dict[str, Any]]:
@@ -18,6 +25,10 @@ def as_data(types: Mapping[str, FaultType]) -> list[dict[str, Any]]:
             "summary": one.summary,
             "place": one.place,
             "default_place": one.default_place,
+            "many": one.many,
+            "momentary": one.momentary,
+            "needs": one.capability,
+            "protocol": one.protocol,
             "parameters": {
                 name: {"kind": param.kind, "required": param.required, "default": param.default, "help": param.help}
                 for name, param in one.params.items()
@@ -32,8 +43,50 @@ def as_text(types: Mapping[str, FaultType]) -> str:
     return "\n\n".join(_paragraph(one) for one in types.values())
 
 
+def as_markdown(types: Mapping[str, FaultType]) -> str:
+    """The page `docs/faults.md`: a table per family."""
+    families = sorted({one.family for one in types.values()})
+    return "\n".join([_PREFACE, *(_family(family, types) for family in families)])
+
+
+_PREFACE = """# Faults
+
+Made by `harness faults --markdown`. A fault stands in a scenario with where, when and how long:
+`latency: {on: app->postgres, at: spike + 5s, for: 10s, latency: 150ms}`. Its effect is confirmed by a probe before the
+time counts, and so is its end. Two faults in one place exclude each other while they overlap, unless both are of
+different layers. A fault that acts in one moment still gets a `for`: so long its consequences are compared.
+"""
+
+
+def _family(family: str, types: Mapping[str, FaultType]) -> str:
+    rows = [
+        f"| `{one.name}` | {_cell(one.summary)} | {_place(one)} | {one.layer or '-'} | {_parameters(one)} |"
+        for one in types.values()
+        if one.family == family
+    ]
+    return "\n".join(
+        [f"## {family}\n", "| fault | what happens | on | layer | parameters |", "|" + " --- |" * 5, *rows, ""]
+    )
+
+
+def _place(one: FaultType) -> str:
+    words = one.place + (", or several" if one.many else "") + (f" that speaks {one.protocol}" if one.protocol else "")
+    default = f"; default `{one.default_place}`" if one.default_place else ""
+    return f"{words}{default}{'; in a moment' if one.momentary else ''}"
+
+
+def _parameters(one: FaultType) -> str:
+    params = (f"`{name}`: {_cell(param.help)}{_default(param)}" for name, param in one.params.items())
+    return "<br>".join(params) or "-"
+
+
+def _cell(text: str) -> str:
+    return text.rstrip(".").replace("|", "\\|")
+
+
 def _paragraph(one: FaultType) -> str:
-    where = f"on: {'an edge such as app->postgres' if one.place == 'edge' else 'a component'}"
+    what = "an edge such as app->postgres" if one.place == "edge" else "a component, or one of its replicas"
+    where = f"on: {what}{', or several' if one.many else ''}"
     where += f" (default {one.default_place})" if one.default_place else " (required)"
     lines = [f"{one.name}  [{one.family}]", f"  {one.summary}", f"  {where}"]
     lines += [f"  {name}: {param.kind}{_default(param)}  {param.help}" for name, param in one.params.items()]
@@ -45,5 +98,4 @@ def _default(param: Param) -> str:
         return ", required."
     if param.default is None:
         return "."
-    written = {"duration": format_duration, "percentage": format_percentage}.get(param.kind, str)(param.default)
-    return f", default {written}."
+    return f", default {_WRITTEN.get(param.kind, str)(param.default)}."

@@ -1,6 +1,7 @@
 """Carries out the planned faults of one arm, each in a thread of its own, on time and always back again.
 
-Order, for each: undo into the ledger (fsync) -> inject -> confirm the effect -> wait -> revert -> confirm it is gone.
+Order, for each: prepare, undo into the ledger (fsync) -> at the instant inject -> confirm the effect -> wait -> revert
+-> confirm it is gone.
 """
 
 from __future__ import annotations
@@ -21,8 +22,7 @@ from harness.ledger import Ledger, UndoMark
 from harness.plan import PlannedFault
 from harness.processes import Processes
 
-CONFIRM_S = 5.0
-CLEAR_S = 10.0
+PREPARE_S = 2.0
 DEADLINE_MARGIN_S = 5.0
 CHECK_S = 0.02
 State = Literal["waiting", "requested", "active", "clearing", "clear", "failed"]
@@ -90,7 +90,7 @@ class FaultTimeline:
 
     def _live(self, planned: PlannedFault) -> None:
         try:
-            if not self._wait_until(planned.at_s):
+            if not self._wait_until(planned.at_s - PREPARE_S):
                 self._carry_out(planned)
         except HarnessError as error:
             self._fail(planned, error)
@@ -99,21 +99,25 @@ class FaultTimeline:
 
     def _carry_out(self, planned: PlannedFault) -> None:
         fault = catalogue()[planned.kind].make(planned, self._stack)
+        fault.prepare()
         mark = UndoMark(
             id=f"{self._arm}:{planned.id}",
             deadline_ns=self._t0_ns + int((planned.end_s + DEADLINE_MARGIN_S) * NS),
             steps=tuple(fault.undo()),
         )
         self._ledger.undo(mark)
+        if self._wait_until(planned.at_s):
+            self._ledger.reverted(mark.id, "conductor")
+            return
         self._enter(planned, "requested", "fault.requested")
         try:
             fault.inject()
-            if self._confirm(fault.is_active):
+            if self._confirm(fault):
                 self._enter(planned, "active", "fault.active")
                 self._wait_until(planned.end_s)
             elif not self._over.is_set():
                 raise FaultError(
-                    f"the fault {planned.id} was injected, but its effect could not be seen within {CONFIRM_S:.0f} s",
+                    f"the fault {planned.id} was injected, but no effect could be seen within {fault.confirm_s:.0f} s",
                     remedy="the run is invalid: nothing was broken",
                 )
         finally:
@@ -123,19 +127,19 @@ class FaultTimeline:
                 revert(mark, self._ledger, self._processes, by="conductor")
             self._confirm_clear(planned, fault, mark)
 
-    def _confirm(self, effect: Callable[[], bool]) -> bool:
-        deadline_ns = now_ns() + int(CONFIRM_S * NS)
-        while not effect():
+    def _confirm(self, fault: Fault) -> bool:
+        deadline_ns = now_ns() + int(fault.confirm_s * NS)
+        while not fault.is_active():
             if now_ns() > deadline_ns or self._over.wait(CHECK_S):
                 return False
         return True
 
     def _confirm_clear(self, planned: PlannedFault, fault: Fault, mark: UndoMark) -> None:
-        deadline_ns = now_ns() + int(CLEAR_S * NS)
+        deadline_ns = now_ns() + int(fault.clear_s * NS)
         while not fault.is_clear():
             if now_ns() > deadline_ns:
                 raise NotRevertedError(
-                    f"the fault {planned.id} was taken back, but its effect is still there after {CLEAR_S:.0f} s",
+                    f"the fault {planned.id} was taken back, but its effect is still there after {fault.clear_s:.0f} s",
                     remedy="by hand: " + "; ".join(by_hand(step) for step in mark.steps),
                 )
             time.sleep(CHECK_S)
@@ -149,6 +153,8 @@ class FaultTimeline:
     def _enter(self, planned: PlannedFault, state: State, kind: str) -> None:
         self._states[planned.id] = state
         fields: dict[str, Any] = {"fault": planned.id, "component": planned.component, "edge": planned.edge}
+        if planned.places:
+            fields["places"] = list(planned.places)
         self._on_event(kind, t_ns=now_ns() - self._t0_ns, **fields)
 
     def _fail(self, planned: PlannedFault, error: HarnessError) -> None:

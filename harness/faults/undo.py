@@ -1,6 +1,7 @@
 """The undo actions, by name: functions of plain data that anyone may carry out, twice if need be.
 
-An action returns when the fault's cause is gone; it raises when it could not be taken away.
+An action returns when the fault's cause is gone; it raises when it could not be taken away. `@undo_action` registers
+one, beside the shared ones here or in the module of a family of faults.
 """
 
 from __future__ import annotations
@@ -17,50 +18,85 @@ from harness.proxy.client import ToxiproxyClient
 
 START_TIMEOUT_S = 10.0
 
+Action = Callable[[Mapping[str, Any], Processes], None]
+ByHand = Callable[[Mapping[str, Any]], str]
+_actions: dict[str, tuple[Action, ByHand]] = {}
 
-def remove_toxic(api: str, proxy: str, toxic: str) -> Undo:
-    """Undo data: take a toxic off a proxy."""
-    return {"do": "remove-toxic", "api": api, "proxy": proxy, "toxic": toxic}
 
+def undo_action(name: str, by_hand: ByHand) -> Callable[[Action], Action]:
+    """Decorator: register an action for undo data `{"do": name, ...}`, and the shell command that does the same.
 
-def start_process(command: Command, protocol: str, address: str) -> Undo:
-    """Undo data: start a process again and wait until it answers at `address`."""
-    return {"do": "start-process", "command": command.to_json(), "protocol": protocol, "address": address}
+    Raises ValueError when the name is taken.
+    """
+
+    def register(action: Action) -> Action:
+        if name in _actions:
+            raise ValueError(f"the undo action {name!r} is registered twice")
+        _actions[name] = action, by_hand
+        return action
+
+    return register
 
 
 def carry_out(step: Undo, processes: Processes) -> None:
     """Do one undo step. Raises NotRevertedError, with the manual command as its remedy, when it fails."""
     try:
-        _ACTIONS[step["do"]](step, processes)
+        _known(step)[0](step, processes)
     except Exception as error:  # whatever went wrong, the user must learn that the fault is still there
         raise NotRevertedError(f"could not take back: {by_hand(step)}: {error}", remedy=by_hand(step)) from error
 
 
 def by_hand(step: Undo) -> str:
     """The shell command that does the same as the step."""
-    if step["do"] == "remove-toxic":
-        return f"curl -X DELETE http://{step['api']}/proxies/{step['proxy']}/toxics/{step['toxic']}"
-    return shlex.join(step["command"]["argv"])
+    return _known(step)[1](step)
 
 
+def _known(step: Undo) -> tuple[Action, ByHand]:
+    if step["do"] not in _actions:
+        from harness.faults.catalogue import catalogue  # late: only an action of a family needs all of them loaded
+
+        catalogue()
+    return _actions[step["do"]]
+
+
+def remove_toxic(api: str, proxy: str, toxic: str) -> Undo:
+    """Undo data: take a toxic off a proxy."""
+    return {"do": "remove-toxic", "api": api, "proxy": proxy, "toxic": toxic}
+
+
+@undo_action(
+    "remove-toxic", lambda step: f"curl -X DELETE http://{step['api']}/proxies/{step['proxy']}/toxics/{step['toxic']}"
+)
 def _remove_toxic(step: Mapping[str, Any], _processes: Processes) -> None:
     ToxiproxyClient(*split(step["api"])).remove_toxic(step["proxy"], step["toxic"])
 
 
+def start_process(
+    command: Command, protocol: str, address: str, *, path: str = "/healthz", afresh: bool = False
+) -> Undo:
+    """Undo data: start a process again and wait until it answers at `address` (an HTTP one at `path`).
+
+    Nothing is done when it answers already, unless `afresh`: then whatever runs under its name is ended first.
+    """
+    return {
+        "do": "start-process",
+        "command": command.to_json(),
+        "protocol": protocol,
+        "address": address,
+        "path": path,
+        "afresh": afresh,
+    }
+
+
+@undo_action("start-process", lambda step: shlex.join(step["command"]["argv"]))
 def _start_process(step: Mapping[str, Any], processes: Processes) -> None:
     def answers() -> bool:
-        return probe(step["protocol"], step["address"]).ok
+        return probe(step["protocol"], step["address"], path=step["path"]).ok
 
-    if answers():
+    if not step["afresh"] and answers():
         return
     command = Command.from_json(step["command"])
     processes.kill(command.name)
     processes.spawn(command)
     if not wait_for(answers, timeout_s=START_TIMEOUT_S):
         raise TimeoutError(f"{command.name} does not answer at {step['address']} after {START_TIMEOUT_S:.0f} s")
-
-
-_ACTIONS: dict[str, Callable[[Mapping[str, Any], Processes], None]] = {
-    "remove-toxic": _remove_toxic,
-    "start-process": _start_process,
-}

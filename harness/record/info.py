@@ -106,6 +106,7 @@ class LoadInfo(_Part):
 class FaultInfo(_Part):
     """A planned fault: `id` as in the events' `fault`, its time in seconds since the arm's start.
 
+    `places` is what it hits, edges or components and replicas, when that is not just `edge` or `component`.
     `params` are in base units (seconds, shares); `written` is the scenario's own text, with units.
     """
 
@@ -113,6 +114,7 @@ class FaultInfo(_Part):
     kind: str = ""
     component: str = ""
     edge: str | None = None
+    places: tuple[str, ...] = ()
     at_s: float | None = None
     for_s: float | None = None
     params: dict[str, Any] = Field(default_factory=dict)

@@ -54,7 +54,7 @@ def describe(plan: Plan, target: Target) -> dict[str, Any]:
             }
             for fault, written in zip(plan.faults, plan.scenario["faults"], strict=True)
         ],
-        "touches": sorted({fault.edge or fault.component for fault in plan.faults}),
+        "touches": sorted({place for fault in plan.faults for place in fault.where}),
         "blast_radius": plan.scenario.get("blast-radius"),
         "allowed": _allowed(plan),
         "expect": list(plan.expect),
@@ -73,14 +73,8 @@ def blast_radius(fault: PlannedFault, target: Target) -> dict[str, list[str]]:
 
     `may_spread_to`: endpoints without a declared path that share a resource with one that has one.
     """
-    source = fault.edge.partition("->")[0]
-    if source == CLIENT:
-        return {"components": [fault.component], "endpoints": sorted(target.dependencies), "may_spread_to": []}
-    components = {fault.component} if not fault.edge else {source}
-    components |= set(_dependents(components, target.component_dependencies))
-    endpoints = {name for name, path in target.dependencies.items() if fault.component in path}
-    if source:
-        endpoints = {name for name in endpoints if source in target.dependencies[name]}
+    found = [_reach(fault, place, target) for place in fault.where]
+    components, endpoints = ({name for one in found for name in one[part]} for part in (0, 1))
     neighbours = {
         name for shared in target.shared_resources.values() if endpoints.intersection(shared) for name in shared
     }
@@ -89,6 +83,17 @@ def blast_radius(fault: PlannedFault, target: Target) -> dict[str, list[str]]:
         "endpoints": sorted(endpoints),
         "may_spread_to": sorted(neighbours - endpoints),
     }
+
+
+def _reach(fault: PlannedFault, place: str, target: Target) -> tuple[set[str], set[str]]:
+    """The components and the endpoints that a fault in one place is expected to reach."""
+    source, _, end = place.rpartition("->") if fault.edge else ("", "", target.component_of(place))
+    if source == CLIENT:
+        return {end}, set(target.dependencies)
+    components = {source or end}
+    components |= set(_dependents(components, target.component_dependencies))
+    endpoints = {name for name, path in target.dependencies.items() if end in path}
+    return components, {name for name in endpoints if not source or source in target.dependencies[name]}
 
 
 def timeline_text(plan: Plan, target: Target) -> str:

@@ -7,12 +7,19 @@ from typing import Any
 
 from harness import units
 from harness.errors import nearest
-from harness.faults.base import FaultType, Param
+from harness.faults.base import CAPABILITIES, FaultType, Param
 from harness.plan import Phase, PlannedFault
 from harness.scenario.document import Document, Keys
 from harness.scenario.manifest import Target
 from harness.scenario.models import FAULT_KEYS, FaultEntry
 from harness.scenario.timeline import instant
+
+_WRITTEN = {
+    "duration": units.format_duration,
+    "percentage": units.format_percentage,
+    "size": units.format_size,
+    "byte-rate": units.format_byte_rate,
+}
 
 
 def plan_faults(
@@ -29,7 +36,8 @@ def plan_faults(
         if entry.kind not in catalogue:
             raise document.key_error(path, "unknown fault", remedy=nearest(entry.kind, catalogue))
         fault_type = catalogue[entry.kind]
-        edge, component = _place(entry, fault_type, target, document, path)
+        places = _places(entry, fault_type, target, document, path)
+        component, edge = _component(places[0], fault_type, target), places[0] if fault_type.place == "edge" else ""
         at_s = _instant(entry, phases, document, path)
         ends = round(at_s + entry.for_, 9)
         if ends > phases[-1].end_s:
@@ -47,12 +55,17 @@ def plan_faults(
             params=_params(entry, fault_type, document, path),
             component=component,
             edge=edge,
+            places=() if places in ((component,), (edge,)) else places,
         )
+        if reason := fault_type.refusal(fault, target):
+            raise document.error(path, reason)
         for other in planned:
-            if _same_place(fault, other) and fault.at_s < other.end_s and other.at_s < fault.end_s:
+            if not (fault.at_s < other.end_s and other.at_s < fault.end_s):
+                continue
+            if _exclude((fault, fault_type), (other, catalogue[other.kind]), target):
                 raise document.error(
                     path,
-                    f"overlaps `{other.id}` on {other.edge or other.component}, where only one can be at a time",
+                    f"overlaps `{other.id}` on {', '.join(other.where)}, where only one of the two can be at a time",
                     remedy=f"`{other.id}` is there from {units.format_duration(other.at_s)} "
                     f"to {units.format_duration(other.end_s)}",
                 )
@@ -67,26 +80,65 @@ def _instant(entry: FaultEntry, phases: Sequence[Phase], document: Document, pat
         raise document.error((*path, "at"), str(error)) from error
 
 
-def _place(entry: FaultEntry, fault_type: FaultType, target: Target, document: Document, path: Keys) -> tuple[str, str]:
-    """(edge, component) of a fault; the component of an edge is its far end."""
-    on, where = entry.on or fault_type.default_place, (*path, "on")
-    known = target.edge_names if fault_type.place == "edge" else target.components
-    if not on:
+def _places(
+    entry: FaultEntry, fault_type: FaultType, target: Target, document: Document, path: Keys
+) -> tuple[str, ...]:
+    """The edges, components or replicas that a fault hits, each checked for what the fault needs of it."""
+    where = (*path, "on")
+    places = tuple("->".join(part.strip() for part in on.split("->")) for on in entry.on)
+    if not places and fault_type.default_place:
+        places = (fault_type.default_place,)
+    if not places:
+        known = target.edge_names if fault_type.place == "edge" else target.components
         raise document.error(path, f"`on` is missing: which {fault_type.place}", remedy=nearest("", known))
-    on = "->".join(part.strip() for part in on.split("->"))
-    if on not in known:
-        raise document.error(where, f"the target has no {fault_type.place} `{on}`", remedy=nearest(on, known))
+    if len(places) > 1 and not fault_type.many:
+        raise document.error(where, f"`{entry.kind}` hits one {fault_type.place} at a time, got {len(places)}")
+    for index, place in enumerate(places):
+        if place in places[:index]:
+            raise document.error(where, f"`{place}` is there twice")
+        _check_place(place, entry.kind, fault_type, target, document, where)
+    return places
+
+
+def _check_place(place: str, kind: str, fault_type: FaultType, target: Target, document: Document, where: Keys) -> None:
     if fault_type.place == "edge":
-        return on, on.partition("->")[2]
-    able = [name for name in target.components if fault_type.capability in target.capabilities(name)]
-    if on not in able:
-        raise document.error(where, f"`{on}` is not {fault_type.capability} here", remedy=nearest(on, able))
-    own = fault_type.default_place
-    if own in target.components and target.component_protocol(on) != target.component_protocol(own):
+        known = list(target.edge_names)
+    else:
+        instances = (name for component in target.components for name in target.instances(component))
+        known = list(dict.fromkeys((*target.components, *instances)))
+    if place not in known:
+        raise document.error(where, f"the target has no {fault_type.place} `{place}`", remedy=nearest(place, known))
+
+    def able(one: str) -> bool:
+        return fault_type.capability in _capabilities(one, fault_type, target)
+
+    def fitting(one: str) -> bool:
+        spoken = target.component_protocol(_component(one, fault_type, target))
+        return fault_type.protocol in ("", spoken)
+
+    if not able(place):
+        what = CAPABILITIES.get(fault_type.capability, f"offers `{fault_type.capability}`")
         raise document.error(
-            where, f"`{entry.kind}` is for {target.component_protocol(own)}, not for {target.component_protocol(on)}"
+            where,
+            f"`{kind}` needs a place that {what}, which `{place}` is not",
+            remedy=nearest(place, filter(able, known)) or "this target has none",
         )
-    return "", on
+    if not fitting(place):
+        raise document.error(
+            where,
+            f"`{kind}` is for {fault_type.protocol}, not for "
+            f"{target.component_protocol(_component(place, fault_type, target))}",
+            remedy=nearest(place, (one for one in known if able(one) and fitting(one))) or "this target has none",
+        )
+
+
+def _capabilities(place: str, fault_type: FaultType, target: Target) -> frozenset[str]:
+    return frozenset({"edge"}) if fault_type.place == "edge" else target.capabilities(target.component_of(place))
+
+
+def _component(place: str, fault_type: FaultType, target: Target) -> str:
+    """What is hit; of an edge, its far end."""
+    return place.partition("->")[2] if fault_type.place == "edge" else target.component_of(place)
 
 
 def _params(entry: FaultEntry, fault_type: FaultType, document: Document, path: Keys) -> dict[str, Any]:
@@ -112,13 +164,13 @@ def _params(entry: FaultEntry, fault_type: FaultType, document: Document, path: 
 def _value(text: str, param: Param) -> Any:
     match param.kind:
         case "duration":
-            return units.parse_duration(text)
+            return _bounded(units.parse_duration(text), text, param)
         case "percentage":
-            return units.parse_percentage(text)
+            return _bounded(units.parse_percentage(text), text, param)
         case "integer":
             if not (text.isascii() and text.isdigit() and len(text) <= 18):
                 raise ValueError(f"expected a whole number, got `{text}`")
-            return int(text)
+            return int(_bounded(int(text), text, param))
         case "number":
             try:
                 number = float(text)
@@ -126,17 +178,38 @@ def _value(text: str, param: Param) -> Any:
                 raise ValueError(f"expected a number, got `{text}`") from None
             if not abs(number) < float("inf"):
                 raise ValueError(f"expected a finite number, got `{text}`")
-            return number
+            return _bounded(number, text, param)
         case "choice":
             if text not in param.choices:
                 raise ValueError(f"expected a choice, got `{text}`; {nearest(text, param.choices)}")
             return text
+        case "size":
+            return _bounded(units.parse_size(text), text, param)
+        case "byte-rate":
+            return _bounded(units.parse_byte_rate(text), text, param)
         case "string":
             return text
 
 
-def _same_place(one: PlannedFault, other: PlannedFault) -> bool:
-    """The same edge, or one hits the very component that the other's edge leads to."""
-    if one.edge and other.edge:
-        return one.edge == other.edge
-    return one.component == other.component
+def _bounded(value: float, text: str, param: Param) -> float:
+    if param.least is not None and value < param.least:
+        raise ValueError(f"`{text}` is too little; {_WRITTEN.get(param.kind, str)(param.least)} at least")
+    if param.most is not None and value > param.most:
+        raise ValueError(f"`{text}` is too much; {_WRITTEN.get(param.kind, str)(param.most)} at most")
+    return value
+
+
+def _exclude(one: tuple[PlannedFault, FaultType], other: tuple[PlannedFault, FaultType], target: Target) -> bool:
+    """Whether two faults meet in a place where they can't both be at the same time."""
+    layers = {one[1].layer, other[1].layer}
+    if "" not in layers and len(layers) == 2:
+        return False
+    if one[0].edge and other[0].edge:
+        return bool(set(one[0].where) & set(other[0].where))
+    return bool(_hit(one[0], target) & _hit(other[0], target))
+
+
+def _hit(fault: PlannedFault, target: Target) -> set[str]:
+    """The processes that a fault hits; of an edge, those at its far end."""
+    ends = [place.partition("->")[2] if fault.edge else place for place in fault.where]
+    return {name for end in ends for name in (target.instances(end) if end in target.components else (end,))}

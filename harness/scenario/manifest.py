@@ -143,9 +143,28 @@ class Target(Manifest):
             raise KeyError(name)
         return "http"
 
+    def instances(self, component: str) -> tuple[str, ...]:
+        """Names of a component's processes: `app-1`, `app-2`; just `auth` when there is one."""
+        replicas = self.processes[component].replicas if component in self.processes else 1
+        if replicas == 1 and component != self.entry:
+            return (component,)
+        return tuple(f"{component}-{number}" for number in range(1, replicas + 1))
+
+    def component_of(self, place: str) -> str:
+        """The component that a place is or belongs to: `app` of `app` and of `app-1`. Raises KeyError."""
+        if place in self.components:
+            return place
+        return {instance: name for name in self.components for instance in self.instances(name)}[place]
+
     def capabilities(self, component: str) -> frozenset[str]:
-        """What can be done to a component: a server of ours can be killed and started again."""
-        return frozenset({"killable"} if component in self.servers else ())
+        """What faults can count on there, of `harness.faults.base.CAPABILITIES`."""
+        return frozenset({"process", "replicas"} if len(self.instances(component)) > 1 else {"process"})
+
+    def check_setting(self, name: str, value: str) -> None:
+        """Raise ValueError unless the target has that setting and the value fits its type."""
+        if name not in self.settings:
+            raise ValueError(f"unknown setting `{name}`; {nearest(name, self.settings)}")
+        self.settings[name].to_environment(value)
 
     def values(self, preset: str, overrides: Mapping[str, str]) -> dict[str, str]:
         """Every setting as written: the defaults, over them the preset ("" for none), over it `overrides`."""

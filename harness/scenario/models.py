@@ -177,7 +177,7 @@ class FaultEntry(Model):
     """`- latency: {on: app->postgres, latency: 150ms, at: spike + 5s, for: 10s}`: a fault with where and when."""
 
     kind: str
-    on: str = ""
+    on: tuple[str, ...] = ()
     at: str
     for_: Duration = Field(alias="for")
     params: dict[str, str]
@@ -193,6 +193,8 @@ class FaultEntry(Model):
         if not isinstance(body, dict):
             raise ValueError(f"expected `{kind}: {{at: spike + 10s, for: 15s}}`, got {kind_of(body)} after `{kind}:`")
         given = {key: body[key] for key in FAULT_KEYS if key in body}
+        if isinstance(given.get("on"), str):
+            given["on"] = [given["on"]]
         return {"kind": kind, "params": {key: body[key] for key in body if key not in FAULT_KEYS}, **given}
 
 

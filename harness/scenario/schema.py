@@ -23,6 +23,8 @@ _PARAM_TYPES: dict[str, dict[str, Any]] = {
     "integer": {"type": ["integer", "string"], "pattern": "^[0-9]+$"},
     "number": {"type": ["number", "string"]},
     "percentage": {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?%$"},
+    "size": {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?(B|KB|MB|GB)$"},
+    "byte-rate": {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?(B|KB|MB|GB)/s$"},
     "choice": {"type": "string"},
     "string": {"type": "string"},
 }
@@ -133,7 +135,7 @@ def _one_fault(fault: FaultType, duration: Mapping[str, Any]) -> dict[str, Any]:
         "type": "object",
         "description": fault.summary,
         "properties": {
-            "on": {"type": "string", "description": f"the {fault.place} that is hit{default}"},
+            "on": {**_on(fault), "description": f"the {fault.place} that is hit{default}"},
             "at": _INSTANT,
             "for": {**_plain(duration), "description": "how long"},
             **{name: _param(param) for name, param in fault.params.items()},
@@ -141,6 +143,12 @@ def _one_fault(fault: FaultType, duration: Mapping[str, Any]) -> dict[str, Any]:
         "required": required if fault.default_place else ["on", *required],
         "additionalProperties": False,
     }
+
+
+def _on(fault: FaultType) -> dict[str, Any]:
+    one = {"type": "string"}
+    several = {"type": "array", "items": one, "minItems": 1, "uniqueItems": True}
+    return {"anyOf": [one, several]} if fault.many else one
 
 
 def _param(param: Param) -> dict[str, Any]:

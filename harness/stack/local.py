@@ -20,7 +20,7 @@ from pathlib import Path
 from harness.errors import StackError
 from harness.faults.base import Edge, Undo
 from harness.faults.undo import start_process
-from harness.ledger import Ledger
+from harness.ledger import Ledger, ProcessMark
 from harness.paths import RunFolder
 from harness.ports import reserve_port
 from harness.probes import probe, refused, split, wait_for
@@ -108,7 +108,7 @@ class LocalStack:
             self._processes.spawn(command)
         self._processes.spawn(self._proxy_command(), stdin=subprocess.PIPE)
         for name in self._servers:
-            self._await(name, lambda name=name: probe(self.protocol(name), self._addresses[name]).ok)  # type: ignore[misc]
+            self._await(name, lambda name=name: self.is_ready(name))  # type: ignore[misc]
         self._await(PROXY, lambda: not refused(self.proxy_api))
         api = ToxiproxyClient(*split(self.proxy_api))
         for edge in self._edges.values():
@@ -122,9 +122,7 @@ class LocalStack:
             self._processes.spawn(self._process_command(replica))
         self._processes.spawn(self._service_command(), stdin=subprocess.PIPE)
         for replica in self.replicas:
-            spec = self.target.processes[replica.component]
-            address = replica.management_address if spec.management else replica.address
-            self._await(replica.name, lambda a=address, p=spec.ready: probe("http", a, path=p).ok)  # type: ignore[misc]
+            self._await(replica.name, lambda name=replica.name: self.is_ready(name))  # type: ignore[misc]
         front = self._edges[f"{CLIENT}->{self.target.entry}"]
         path = self.target.processes[self.target.entry].ready
         self._await(SERVICE, lambda: probe("http", front.address, path=path).ok)
@@ -166,23 +164,74 @@ class LocalStack:
         """The edge `source->destination`."""
         return self._edges[name]
 
-    def address(self, component: str) -> str:
-        """`host:port` of a server or of the first replica of a component, not through a proxy."""
-        if component in self._addresses:
-            return self._addresses[component]
-        return next(replica.address for replica in self.replicas if replica.component == component)
+    @property
+    def scratch(self) -> Path:
+        """A folder outside the results that goes when the run ends."""
+        return self._work
+
+    def upstream(self, edge: str) -> str:
+        """`host:port` that the edge's proxy leads to as long as no fault has led it elsewhere."""
+        return self._upstream(self._edges[edge].destination)
+
+    def instances(self, component: str) -> tuple[str, ...]:
+        """Names of a component's processes."""
+        return self.target.instances(component)
+
+    def address(self, name: str) -> str:
+        """`host:port` of a server, a replica, or the first replica of a component, not through a proxy."""
+        if name in self._addresses:
+            return self._addresses[name]
+        return next(replica.address for replica in self.replicas if name in (replica.name, replica.component))
 
     def protocol(self, component: str) -> str:
         """`postgres`, `redis` or `http`."""
         return self.target.component_protocol(component)
 
-    def kill(self, component: str) -> None:
-        """End a server at once, as a crash does."""
-        self._processes.kill(component)
+    def is_ready(self, name: str) -> bool:
+        """Whether a server or replica answers its readiness probe now."""
+        protocol, address, path = self._readiness(name)
+        return probe(protocol, address, path=path).ok
 
-    def start_undo(self, component: str) -> Undo:
-        """The undo that starts a server again as it was, at the same address."""
-        return start_process(self._servers[component], self.protocol(component), self._addresses[component])
+    def mark(self, name: str) -> ProcessMark:
+        """The running process of a server or replica. Raises StackError when there is none."""
+        return self._processes.mark(name)
+
+    def command(self, name: str) -> Command:
+        """How a server or replica is started."""
+        return self._servers[name] if name in self._servers else self._process_command(self._replica(name))
+
+    def start_undo(self, name: str, *, afresh: bool = False) -> Undo:
+        """The undo that starts a server or replica as it was, unless it answers; `afresh`: end what runs first."""
+        protocol, address, path = self._readiness(name)
+        return start_process(self.command(name), protocol, address, path=path, afresh=afresh)
+
+    def may_die(self, name: str) -> None:
+        """A process is about to end by a fault, or may: that is no failure of the stack."""
+        self._processes.excuse(name)
+
+    def kill(self, name: str) -> None:
+        """End a server or replica at once, as a crash does."""
+        self._processes.kill(name)
+
+    def stop(self, name: str, *, grace_s: float) -> None:
+        """End a server or replica politely: its stop signal, `grace_s` seconds, then SIGKILL."""
+        self._processes.stop(name, grace_s=grace_s)
+
+    def spawn(self, command: Command) -> ProcessMark:
+        """Start a process of a fault's own; it belongs to the run and ends with it."""
+        self._processes.spawn(command)
+        return self._processes.mark(command.name)
+
+    def _replica(self, name: str) -> Replica:
+        return next(replica for replica in self.replicas if replica.name == name)
+
+    def _readiness(self, name: str) -> tuple[str, str, str]:
+        """(protocol, address, path) of the probe that tells whether a process can serve."""
+        if name in self._servers:
+            return self.protocol(name), self._addresses[name], ""
+        replica = self._replica(name)
+        spec = self.target.processes[replica.component]
+        return "http", replica.management_address if spec.management else replica.address, spec.ready
 
     def _pairs(self) -> Iterable[tuple[str, str]]:
         return [(CLIENT, self.target.entry), *self.target.edges]
@@ -193,9 +242,8 @@ class LocalStack:
         return Edge(source, destination, f"{source}-{destination}", f"{host}:{reserve_port(host)}", protocol)
 
     def _plan_replicas(self) -> Iterable[Replica]:
-        for component, spec in self.target.processes.items():
-            for number in range(1, spec.replicas + 1):
-                name = component if spec.replicas == 1 and component != self.target.entry else f"{component}-{number}"
+        for component in self.target.processes:
+            for number, name in enumerate(self.target.instances(component), start=1):
                 yield Replica(name, component, number, reserve_port(), reserve_port())
 
     def _upstream(self, component: str) -> str:
@@ -230,7 +278,7 @@ class LocalStack:
             {
                 "name": replica.name,
                 "address": replica.address,
-                "ready": replica.management_address if spec.management else replica.address,
+                "ready": self._readiness(replica.name)[1],
                 "path": spec.ready,
             }
             for replica in self.replicas

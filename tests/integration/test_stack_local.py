@@ -16,54 +16,19 @@ from typing import Any
 import psutil
 import pytest
 import requests
+from stack_bench import Bench
 
 from harness import ledger
 from harness.clock import now_ns
 from harness.errors import StackError
 from harness.faults.catalogue import catalogue
-from harness.faults.timeline import FaultTimeline
-from harness.ledger import Ledger, mark_of
-from harness.paths import RunFolder, shipped
+from harness.faults.families.network import Latency
+from harness.faults.undo import carry_out
 from harness.plan import PlannedFault
 from harness.ports import reserve_port
 from harness.probes import probe, refused, wait_for
 from harness.processes import TAG, Processes
-from harness.scenario.manifest import load_target
 from harness.stack import postgres
-from harness.stack.local import LocalStack
-
-SHOP = shipped("targets") / "sample-flask-app"
-
-
-class Bench:
-    """A booted stack with its ledger and processes."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = RunFolder(folder)
-        self.folder.logs.mkdir(parents=True)
-        self.ledger = Ledger(self.folder.ledger)
-        self.ledger.run(folder.name, mark_of(os.getpid(), "test", signal.SIGTERM))
-        self.processes = Processes(f"{folder.name}-{os.getpid()}", self.ledger)
-        target = load_target(SHOP)
-        self.stack = LocalStack(
-            target,
-            target.environment("hardened", {}),
-            processes=self.processes,
-            ledger=self.ledger,
-            folder=self.folder,
-            seed=1,
-        )
-        self.events: list[tuple[str, int, str]] = []
-
-    def timeline(self, *planned: PlannedFault) -> FaultTimeline:
-        return FaultTimeline(
-            planned,
-            arm="fault-1",
-            stack=self.stack,
-            processes=self.processes,
-            ledger=self.ledger,
-            on_event=lambda kind, t_ns, fault, **_: self.events.append((kind, t_ns, fault)),
-        )
 
 
 def tagged(run_id: str) -> list[str]:
@@ -79,13 +44,8 @@ def tagged(run_id: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    bench = Bench(tmp_path_factory.mktemp("stack") / "run-stack")
-    try:
-        bench.stack.up()
-        bench.stack.reset()
+    with Bench(tmp_path_factory.mktemp("stack") / "run-stack").booted() as bench:
         yield bench
-    finally:
-        bench.stack.down()
     assert tagged(bench.processes.run_id) == []
     assert not (Path(tempfile.gettempdir()) / f"harness-{bench.processes.run_id}").exists()
 
@@ -168,12 +128,8 @@ def test_latency_is_confirmed_by_its_effect_and_gone_afterwards(bench: Bench) ->
 
 def test_redis_down_kills_and_brings_back_the_server(bench: Bench) -> None:
     address = bench.stack.address("redis")
-    timeline = bench.timeline(redis_down(for_s=0.5))
-    timeline.start(now_ns())
-    assert wait_for(lambda: timeline.states["redis-down"] == "active", timeout_s=5)
-    assert refused(address)
-    timeline.finish()
-    assert timeline.errors == ()
+    with bench.during("redis-down: {at: 0s, for: 60s}"):
+        assert refused(address)
     assert probe("redis", address).ok
     assert probe("redis", bench.stack.edge("app->redis").address).ok
 
@@ -193,21 +149,52 @@ def test_a_fault_that_does_not_bite_is_an_error_and_is_taken_back(
 ) -> None:
     pretender = replace(catalogue()["latency"], make=_Pretender)
     monkeypatch.setattr("harness.faults.timeline.catalogue", lambda: {"latency": pretender})
-    monkeypatch.setattr("harness.faults.timeline.CONFIRM_S", 0.3)
     timeline = bench.timeline(latency("app->redis", 0.2))
     timeline.start(now_ns())
     timeline.finish()
-    assert "its effect could not be seen" in str(timeline.errors[0])
+    assert "no effect could be seen" in str(timeline.errors[0])
     assert ledger.read(bench.ledger.path).undos == ()
 
 
-class _Pretender:
-    def __init__(self, planned: PlannedFault, stack: Any) -> None:
-        self._real = catalogue.__wrapped__()["latency"].make(planned, stack)
-        self.undo, self.is_active, self.is_clear = self._real.undo, self._real.is_active, self._real.is_clear
+class _Pretender(Latency):
+    confirm_s = 0.3
 
     def inject(self) -> None:
         """Does nothing, and says nothing."""
+
+
+def test_a_replica_can_be_killed_and_started_again_by_whoever_finds_the_ledger(bench: Bench) -> None:
+    undo = bench.stack.start_undo("app-2")
+    first = bench.stack.mark("app-2")
+    bench.stack.kill("app-2")
+    assert not bench.stack.is_ready("app-2")
+    bench.stack.check()
+    with pytest.raises(StackError, match="app-2 does not run"):
+        bench.stack.mark("app-2")
+    carry_out(undo, bench.processes)
+    second = bench.stack.mark("app-2")
+    assert bench.stack.is_ready("app-2")
+    assert second.pid != first.pid
+    carry_out(undo, bench.processes)
+    assert bench.stack.mark("app-2") == second, "it answers: nothing to do"
+
+    stranger = Processes(bench.processes.run_id, bench.ledger)
+    stranger.adopt(ledger.read(bench.ledger.path).processes)
+    carry_out(bench.stack.start_undo("app-2", afresh=True), stranger)
+    assert second.find() is None
+    assert bench.stack.is_ready("app-2")
+    stranger.kill("app-2")
+    bench.stack.kill("app-2")
+    carry_out(undo, bench.processes)
+
+
+def test_a_part_that_may_die_is_not_missed(bench: Bench) -> None:
+    bench.stack.may_die("payments")
+    os.kill(bench.stack.mark("payments").pid, signal.SIGKILL)
+    assert wait_for(lambda: not bench.processes.alive("payments"), timeout_s=5)
+    bench.stack.check()
+    carry_out(bench.stack.start_undo("payments"), bench.processes)
+    assert bench.stack.is_ready("payments")
 
 
 def test_a_dead_part_is_noticed(tmp_path: Path) -> None:

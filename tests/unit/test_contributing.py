@@ -27,7 +27,7 @@ from harness.faults.catalogue import catalogue
 from harness.record.reader import read
 from harness.report.html import render_html
 
-assert catalogue()["blackhole"].summary == "Nothing comes back over a dependency edge."
+assert catalogue()["nothing-back"].summary == "Nothing comes back over a dependency edge."
 record = read(Path({str(folder)!r}))
 assert judge_pool_of_users(record, "fault-1").met is False
 assert "2 arms were run." in render_html(record, analyse(record))

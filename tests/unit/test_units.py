@@ -25,6 +25,14 @@ def test_a_percentage_is_a_share_with_its_sign(text: str, share: float) -> None:
     assert units.parse_percentage(text) == share
 
 
+@pytest.mark.parametrize(("text", "size"), [("64MB", 64e6), ("512KB", 512e3), ("1.5GB", 1.5e9), ("100B", 100.0)])
+def test_a_size_is_in_bytes(text: str, size: float) -> None:
+    assert units.parse_size(text) == size
+    assert units.parse_byte_rate(f"{text}/s") == size
+    assert units.format_size(size) == text
+    assert units.format_byte_rate(size) == f"{text}/s"
+
+
 def test_points_are_hundredths() -> None:
     assert units.parse_points("1pp") == 0.01
     assert units.parse_points("7pp") == 0.07
@@ -45,6 +53,8 @@ def test_points_are_hundredths() -> None:
         (units.parse_rate, "120/sec", "did you mean `/s`"),
         (units.parse_percentage, "0.3", "such as `30%`"),
         (units.parse_points, "1%", "such as `1pp`"),
+        (units.parse_size, "64M", "did you mean `MB`"),
+        (units.parse_byte_rate, "64KB", "did you mean `KB/s`"),
     ],
 )
 def test_an_error_says_what_was_expected(parse: Callable[[str], float], text: str, said: str) -> None:

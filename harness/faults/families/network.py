@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.faults.base import FaultableStack, Param, Undo
+from harness.faults.base import Fault, FaultableStack, Param, Undo
 from harness.faults.catalogue import fault
 from harness.faults.undo import remove_toxic
 from harness.plan import PlannedFault
@@ -16,15 +16,17 @@ from harness.proxy.client import ToxiproxyClient
     "latency",
     family="network",
     place="edge",
+    layer="delay",
     params={
         "latency": Param("duration", "delay added to everything that comes back over the edge", required=True),
         "jitter": Param("duration", "the delay varies uniformly by this much either way", default=0.0),
     },
 )
-class Latency:
+class Latency(Fault):
     """Answers over a dependency edge arrive late."""
 
     def __init__(self, planned: PlannedFault, stack: FaultableStack) -> None:
+        super().__init__(planned, stack)
         self._edge = stack.edge(planned.edge)
         self._api = stack.proxy_api
         self._toxic = planned.id

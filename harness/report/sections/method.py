@@ -226,7 +226,7 @@ def _faults(context: Context) -> Markup | None:
         rows.append(
             [
                 name,
-                (fault.edge or fault.component) if fault else numbers.NONE,
+                (", ".join(fault.places) or fault.edge or fault.component) if fault else numbers.NONE,
                 params or numbers.NONE,
                 numbers.seconds(fault.at_s) if fault else numbers.NONE,
                 numbers.seconds(fault.for_s) if fault else numbers.NONE,

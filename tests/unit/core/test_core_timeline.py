@@ -12,8 +12,13 @@ from harness.plan import PlannedFault
 class Broken:
     """A fault that is active from the moment it is injected until it is taken back."""
 
+    confirm_s = clear_s = 5.0
+
     def __init__(self):
         self.active = False
+
+    def prepare(self):
+        pass
 
     def undo(self):
         return [{"do": "mend"}]

@@ -77,8 +77,28 @@ def catalogue() -> Mapping[str, FaultType]:
         "stream": Param("choice", "which way", default="downstream", choices=("upstream", "downstream")),
     }
     return {
-        "latency": FaultType("latency", "network", "Slow.", "edge", _never, latency),  # type: ignore[arg-type]
-        "redis-down": FaultType("redis-down", "cache", "Gone.", "component", _never, {}, "redis", "killable"),  # type: ignore[arg-type]
+        "latency": FaultType("latency", "network", "Slow.", "edge", _never, params=latency, layer="delay"),  # type: ignore[arg-type]
+        "line": FaultType(
+            "line",
+            "network",
+            "Narrow.",
+            "edge",
+            _never,
+            params={"rate": Param("byte-rate", "how wide", least=2000)},
+            many=True,
+            layer="rate",
+        ),  # type: ignore[arg-type]
+        "redis-down": FaultType(  # type: ignore[arg-type]
+            "redis-down",
+            "cache",
+            "Gone.",
+            "component",
+            _never,
+            default_place="redis",
+            capability="process",
+            protocol="redis",
+        ),
+        "kill": FaultType("kill", "process", "Dead.", "component", _never, capability="replicas", many=True),  # type: ignore[arg-type]
     }
 
 

@@ -32,8 +32,10 @@ def test_edges_and_protocols(target: Target) -> None:
     assert [target.component_protocol(name) for name in target.components] == ["postgres", "redis", "http", "http"]
     with pytest.raises(KeyError):
         target.component_protocol("kafka")
-    assert target.capabilities("redis") == {"killable"}
-    assert not target.capabilities("app")
+    assert target.capabilities("redis") == {"process"}
+    assert target.capabilities("app") == {"process", "replicas"}
+    assert target.instances("app") == ("app-1", "app-2")
+    assert target.instances("auth") == ("auth",)
 
 
 def test_settings_become_environment(target: Target) -> None:

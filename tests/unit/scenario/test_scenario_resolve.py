@@ -360,7 +360,12 @@ REFUSED = [
     ("at: spike + 5s, ", "", 11, "faults[0].redis-down.at: is missing"),
     ("for: 10s", "for: 26s", 11, "after the arm"),
     ("for: 10s", "for: 0s", 11, "must be above 0"),
-    ("for: 10s", "for: 10s, on: app", 11, "`app` is not killable here"),
+    ("for: 10s", "for: 10s, on: app", 11, "is for redis, not for http\n  allowed: redis"),
+    ("redis-down: {", "kill: {on: redis, ", 11, "two replicas or more, which `redis` is not\n  allowed: app, app-1"),
+    ("redis-down: {", "kill: {on: app-3, ", 11, "no component `app-3`\n  did you mean `app-2`"),
+    ("redis-down: {", "kill: {on: [app-1, app-1], ", 11, "`app-1` is there twice"),
+    ("for: 10s", "for: 10s, on: [redis, redis]", 11, "hits one component at a time"),
+    ("redis-down: {", "line: {on: app->redis, rate: 1KB/s, ", 11, "too little; 2KB/s at least"),
     ("for: 10s", "for: 10s, on: postgres", 11, "is for redis, not for postgres"),
     ("for: 10s", "for: 10s, on: reddis", 11, "did you mean `redis`"),
     ("for: 10s", "for: 10s, fro: 3s", 11, "unknown parameter\n  did you mean `for`"),
@@ -472,3 +477,22 @@ def test_a_2x2_design_has_both_arms_at_the_expected_load_too(plan_with: Planner)
 def test_a_2x2_design_needs_a_fault_in_a_spike(plan_with: Planner) -> None:
     with pytest.raises(ScenarioError, match="no fault is in a phase above the steady rate"):
         plan_with(("variant: hardened", "variant: hardened\ndesign: 2x2"), ("at: spike + 5s", "at: steady"))
+
+
+def test_faults_of_different_layers_share_an_edge(plan_with: Planner) -> None:
+    plan = plan_with(
+        ("redis-down: {at: spike + 5s, for: 10s}", "latency: {on: app->redis, latency: 1s, at: spike, for: 9s}"),
+        ("for: 9s}", "for: 9s}\n  - line: {on: [app->redis, app->auth], rate: 9KB/s, at: spike, for: 9s}"),
+    )
+    narrow = plan.faults[1]
+    assert (narrow.edge, narrow.component) == ("app->redis", "redis")
+    assert narrow.where == ("app->redis", "app->auth")
+    assert narrow.params == {"rate": 9000.0}
+
+
+def test_a_replica_is_a_place_of_its_own(plan_with: Planner) -> None:
+    one, other = "kill: {on: app-1, at: spike, for: 9s}", "kill: {on: app-2, at: spike, for: 9s}"
+    plan = plan_with(("redis-down: {at: spike + 5s, for: 10s}", f"{one}\n  - {other}"))
+    assert [(fault.component, fault.where) for fault in plan.faults] == [("app", ("app-1",)), ("app", ("app-2",))]
+    with pytest.raises(ScenarioError, match="overlaps `kill` on app-1"):
+        plan_with(("redis-down: {at: spike + 5s, for: 10s}", f"{one}\n  - kill: {{on: app, at: spike, for: 9s}}"))
