@@ -186,6 +186,11 @@ def test_every_endpoint_works_and_is_told_by_the_metrics(boot, preset):
     assert shop.metric("requests_total", "auth") == 2
     assert shop.metric("requests_total", "payments") == 1
     assert (shop.metric("pool_size"), shop.metric("workers_limit")) == (5, 16)
+    for name in attempts:
+        told = [shop.metric(metric, to=name) for metric in ("retries_total", "failures_total", "breaker_state")]
+        assert told == [0, 0, 0]
+        assert shop.metric("dependency_seconds_count", to=name) == attempts[name]
+        assert shop.metric("dependency_seconds_sum", to=name) > 0
 
 
 def test_a_repeated_key_is_one_order_even_at_the_same_time(boot, servers):
@@ -204,6 +209,9 @@ def test_hardened_serves_on_without_redis(boot, request, how):
     statuses = [shop.get(path)[0] for path in ("/session", "/product/7") for _ in range(10)]
     assert statuses == [200] * 20
     assert shop.metric("breaker_open") == 1
+    assert shop.metric("breaker_state", to="redis") > 0
+    assert shop.metric("breaker_state", to="auth") == 0
+    assert shop.metric("failures_total", to="redis") == shop.metric("attempts_total", to="redis")
     assert shop.metric("attempts_total", to="redis") < 20
     assert shop.metric("errors_total") == 0
 

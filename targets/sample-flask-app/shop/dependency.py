@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable
 from typing import TypeVar
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from shop.breaker import Breaker
 from shop.errors import Unavailable
@@ -34,22 +35,23 @@ class Dependency:
         self.name = name
         self.breaker = breaker
         self._failures = failures
-        self._retries = retries
-        self._backoff_s = backoff_s
+        retried = metrics.retries.labels(to=name)
+        self._retrying = Retrying(
+            retry=retry_if_exception_type(failures),
+            stop=stop_after_attempt(1 + retries),
+            wait=wait_random_exponential(multiplier=backoff_s),
+            before_sleep=lambda _: retried.inc(),
+            reraise=True,
+        )
+        metrics.breaker_state.labels(to=name).set_function(lambda: breaker.state)
+        self._failed = metrics.failures.labels(to=name)
         self._attempts = metrics.attempts.labels(to=name)
-        self._retried = metrics.retries.labels(to=name)
         self._seconds = metrics.dependency_seconds.labels(to=name)
 
     def call(self, operation: Callable[[], Result]) -> Result:
         """What `operation` returns. Raises Unavailable when every attempt failed or the breaker is open."""
-        for retry in range(self._retries):
-            try:
-                return self._attempt(operation)
-            except self._failures:
-                self._retried.inc()
-                time.sleep(random.uniform(0.0, self._backoff_s * 2**retry))
         try:
-            return self._attempt(operation)
+            return self._retrying(self._attempt, operation)
         except self._failures as error:
             raise Unavailable(self.name, f"{type(error).__name__}: {error}") from error
 
@@ -61,6 +63,7 @@ class Dependency:
         try:
             result = operation()
         except BaseException:
+            self._failed.inc()
             self.breaker.failed()
             raise
         finally:

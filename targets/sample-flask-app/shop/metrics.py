@@ -17,9 +17,13 @@ class Metrics:
         self.requests = Counter("requests", "Requests answered.", registry=self._registry)
         self.errors = Counter("errors", "Requests answered with a status of 500 or above.", registry=self._registry)
         self.attempts = Counter("attempts", "Calls made, retries included.", ["to"], registry=self._registry)
+        self.failures = Counter("failures", "Calls that failed.", ["to"], registry=self._registry)
         self.retries = Counter("retries", "Calls made again after a failure.", ["to"], registry=self._registry)
         self.cache_hits = Counter("cache_hits", "Products found in the cache.", registry=self._registry)
         self.cache_misses = Counter("cache_misses", "Products not found in the cache.", registry=self._registry)
+        self.breaker_state = Gauge(
+            "breaker_state", "0 closed, 1 half open (a trial is on its way), 2 open.", ["to"], registry=self._registry
+        )
         self.dependency_seconds = Histogram(
             "dependency_seconds", "Time per call.", ["to"], buckets=_BUCKETS_S, registry=self._registry
         )

@@ -43,8 +43,10 @@ def test_lets_one_trial_through_after_the_reset_time(clock):
     clock.now_s = 0.999
     assert not breaker.admit()
     clock.now_s = 1.0
+    assert breaker.state == 2
     assert [breaker.admit() for _ in range(3)] == [True, False, False]
     assert breaker.is_open
+    assert breaker.state == 1
 
 
 def test_the_trials_success_closes_it(clock):
@@ -54,6 +56,7 @@ def test_the_trials_success_closes_it(clock):
     assert breaker.admit()
     breaker.succeeded()
     assert not breaker.is_open
+    assert breaker.state == 0
     assert breaker.admit()
 
 

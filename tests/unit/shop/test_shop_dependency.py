@@ -43,6 +43,7 @@ def test_retries_a_failure_and_counts_both_calls(metrics):
     assert dependency(metrics, retries=2).call(outcomes(Broken(), "ok")) == "ok"
     assert b'attempts_total{to="auth"} 2.0' in metrics.page()
     assert b'retries_total{to="auth"} 1.0' in metrics.page()
+    assert b'failures_total{to="auth"} 1.0' in metrics.page()
 
 
 def test_gives_up_after_its_retries_and_says_why(metrics):
