@@ -276,6 +276,26 @@ def salvage(folder: Path, as_json: bool) -> None:
 
 
 @cli.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where the API listens.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8474, show_default=True, help="Its port; 0 picks a free one."
+)
+@click.option(
+    "--config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="JSON list of proxies to start with.",
+)
+@AS_JSON
+def toxiproxy(host: str, port: int, config: Path | None, as_json: bool) -> None:
+    """Serve Toxiproxy's HTTP API, and its proxies, until Ctrl-C; for any client and test, without a scenario."""
+    from harness.proxy.process import for_people, for_programs, serve
+    from harness.proxy.server import ServerConfig
+
+    serve(ServerConfig(host, port, config), for_programs if as_json else for_people)
+
+
+@cli.command()
 @click.option("--markdown", is_flag=True, help="As the page docs/faults.md.")
 @AS_JSON
 def faults(markdown: bool, as_json: bool) -> None:

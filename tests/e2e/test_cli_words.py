@@ -22,7 +22,22 @@ Yaml12.yaml_implicit_resolvers = {
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 
-VERBS = ("run", "simulate", "plan", "analyse", "report", "calibrate", "rollback", "faults", "doctor", "schema", "init")
+VERBS = (
+    *(
+        "run",
+        "simulate",
+        "plan",
+        "analyse",
+        "report",
+        "calibrate",
+        "rollback",
+        "toxiproxy",
+        "faults",
+        "doctor",
+        "schema",
+    ),
+    "init",
+)
 QUICKSTART = shipped("scenarios") / "quickstart.yaml"
 
 

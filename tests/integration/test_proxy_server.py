@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -92,7 +93,7 @@ def fill(sock: socket.socket, size: int) -> int:
 # --- the process ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_ends_cleanly_on_a_signal(upstream: socket.socket, number: signal.Signals) -> None:
     process, port = start(stderr=subprocess.PIPE)
     with connect(add_proxy(port, address(upstream))) as client:
@@ -101,6 +102,29 @@ def test_ends_cleanly_on_a_signal(upstream: socket.socket, number: signal.Signal
         assert client.recv(1) == b""
     assert process.stderr is not None
     assert process.stderr.read() == ""
+
+
+def test_the_verb_says_where_everything_listens_until_ctrl_c(tmp_path: Path) -> None:
+    config = tmp_path / "proxies.json"
+    config.write_text(
+        '[{"name": "pg", "listen": "[::1]:0", "upstream": "db:5432"},'
+        ' {"name": "off", "upstream": "b:1", "enabled": false}]'
+    )
+    command = [sys.executable, "-m", "harness", "toxiproxy", "--port", "0", "--config", str(config)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    lines = [process.stdout.readline() for _ in range(4)]
+    api = re.fullmatch(r"Toxiproxy's API listens on http://127\.0\.0\.1:(\d+)\n", lines[0])
+    assert api, lines
+    shown = ask(int(api[1]), "GET", "/proxies")[1]
+    assert lines[1:] == [
+        "  off: disabled -> b:1\n",
+        f"  pg: {shown['pg']['listen']} -> db:5432\n",
+        "Ctrl-C ends it, and every connection through it.\n",
+    ]
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=10) == ("", "")
+    assert process.returncode == 0
 
 
 def test_ends_when_stdin_closes() -> None:
@@ -122,12 +146,14 @@ def test_says_so_when_stdin_cannot_be_watched(tmp_path: Path) -> None:
     assert "needs a pipe on stdin" in ended.stderr
 
 
-def test_a_taken_port_is_reported() -> None:
+@pytest.mark.parametrize("command", [COMMAND, [sys.executable, "-m", "harness", "toxiproxy", "--port", "0"]])
+def test_a_taken_port_is_reported(command: list[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        command = [*COMMAND[:-1], str(taken.getsockname()[1])]
-        ended = subprocess.run(command, capture_output=True, text=True)
+        port = taken.getsockname()[1]
+        ended = subprocess.run([*command[:-1], str(port)], capture_output=True, text=True)
     assert ended.returncode == 2
     assert "address already in use" in ended.stderr
+    assert f"something else on port {port}" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
@@ -142,15 +168,22 @@ def test_starts_with_the_proxies_of_a_file(tmp_path: Path) -> None:
         process.wait(timeout=10)
 
 
-@pytest.mark.parametrize("content", ['[{"name": "a"}]', None])
-def test_a_bad_file_is_reported(tmp_path: Path, content: str | None) -> None:
+def test_a_bad_file_is_reported(tmp_path: Path) -> None:
     config = tmp_path / "proxies.json"
-    if content is not None:
-        config.write_text(content)
-    ended = subprocess.run([*COMMAND, "--config", str(config)], capture_output=True, text=True)
-    assert ended.returncode == 2
-    assert "proxies.json" in ended.stderr
-    assert "Traceback" not in ended.stderr
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        for content, wanted in (
+            ('[{"name": "a"}]', ":1: upstream: is missing"),
+            (
+                '[{"name": "a", "listen": "127.0.0.1:0", "upstream": "b:1"},\n'
+                f'{{"name": "b", "listen": "{address(taken)}", "upstream": "b:1"}}]',
+                ":2: listen: `b` cannot listen",
+            ),
+        ):
+            config.write_text(content)
+            ended = subprocess.run([*COMMAND, "--config", str(config)], capture_output=True, text=True)
+            assert ended.returncode == 2
+            assert f"proxies.json{wanted}" in ended.stderr
+            assert "Traceback" not in ended.stderr
 
 
 # --- better than the real one -----------------------------------------------------------------------------------
