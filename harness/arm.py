@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from harness import interrupt
-from harness.abort import AbortWatch, Counts
+from harness.abort import AbortWatch
 from harness.clock import NS, now_ns, seconds, sleep_until
 from harness.display import Display, Snapshot
 from harness.errors import HarnessError, NotRevertedError
@@ -71,6 +71,7 @@ class ArmRun:
                 host=stack.url,
                 spool=str(folder.spool / f"{arm.name}-{number}.rows"),
                 load=plan.load_of(arm),
+                abort_when=plan.abort_when,
             )
             for number in range(plan.load.workers)
         ]
@@ -85,7 +86,7 @@ class ArmRun:
         )
         self._scraper = Scraper(_sources(stack), self._reading)
         self._abort = AbortWatch(plan.abort_when)
-        self._recent: deque[Counts] = deque()
+        self._recent: deque[Progress] = deque()
         self._results: list[WorkerResult] = []
         self._start: ArmStart | None = None
         self._collected = False
@@ -176,21 +177,18 @@ class ArmRun:
         if progress is None:
             return
         self._show(progress, now)
-        p95_s = None if progress.p95_ms is None else progress.p95_ms / 1000
-        counts = Counts(seconds(progress.t_ns), progress.finished, progress.failed, p95_s)
-        if breach := self._abort.feed(counts):
+        if breach := self._abort.feed(seconds(progress.t_ns), progress.watched):
             self._event("abort", t_ns=now_ns() - self._t0_ns, reason=breach)
             raise Aborted(f"stopped by an abort condition: {breach}")
 
     def _show(self, progress: Progress, now: int) -> None:
         t_s = seconds(now - self._t0_ns)
-        counts = Counts(seconds(progress.t_ns), progress.finished, progress.failed, None)
-        if not self._recent or counts.t_s > self._recent[-1].t_s:
-            self._recent.append(counts)
-        while len(self._recent) > 2 and self._recent[0].t_s < counts.t_s - RATE_WINDOW_S:
+        if not self._recent or progress.t_ns > self._recent[-1].t_ns:
+            self._recent.append(progress)
+        while len(self._recent) > 2 and self._recent[0].t_ns < progress.t_ns - RATE_WINDOW_S * NS:
             self._recent.popleft()
         first = self._recent[0]
-        finished = counts.finished - first.finished
+        finished, passed_s = progress.finished - first.finished, seconds(progress.t_ns - first.t_ns)
         phase = next((one for one in self._plan.phases if one.start_s <= t_s < one.end_s), self._plan.phases[-1])
         self._display.show(
             Snapshot(
@@ -198,8 +196,8 @@ class ArmRun:
                 phase=phase.name,
                 t_s=t_s,
                 duration_s=self._plan.arm_duration_s,
-                rate=finished / (counts.t_s - first.t_s) if counts.t_s > first.t_s else None,
-                error_rate=(counts.failed - first.failed) / finished if finished else None,
+                rate=finished / passed_s if passed_s else None,
+                error_rate=(progress.failed - first.failed) / finished if finished else None,
                 p95_s=None if progress.p95_ms is None else progress.p95_ms / 1000,
                 in_flight=progress.in_flight,
                 faults=self._timeline.states,

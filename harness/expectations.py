@@ -109,6 +109,11 @@ class AbortCondition:
         """0.95 for p95, None when the metric is not a quantile."""
         return _quantile(self.metric)
 
+    def quantity(self, value: float) -> str:
+        """A value of the metric, given in base units, as people write it."""
+        digits = f"{value * _PER_BASE[self.unit]:.3g}"
+        return f"{float(digits):g}{self.unit}"
+
     def __str__(self) -> str:
         """The sentence in its plain form; parsing it gives an equal AbortCondition."""
         subject = _subject(self.metric, self.endpoint, self.successes_only)

@@ -98,7 +98,7 @@ class Member(ABC):
             if event == "ready":
                 self.users = fields["users"]
             elif event == "progress":
-                self.health.append(Progress(**fields))
+                self.health.append(Progress.from_data(fields))
             elif event == "done":
                 self._done = fields
             elif event == "error":

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 from harness.clock import NS
 from harness.load.gauges import RollingQuantile
-from harness.load.spec import LATE_MS
+from harness.load.spec import LATE_MS, Seen
+from harness.load.watch import Watch
 from harness.record.spool import RowWriter
 
 PROGRESS_INTERVAL_S: Final = 0.5
@@ -99,8 +100,9 @@ class Recorder:
     `LATE_MS` after their instant. `idle` ones are no arrivals any more: their tasks made no request.
     """
 
-    def __init__(self, writer: RowWriter) -> None:
+    def __init__(self, writer: RowWriter, watches: Sequence[Watch] = ()) -> None:
         self._writer = writer
+        self._watches = watches
         self._open: set[Arrival] = set()
         self._closed = False
         self._responses = RollingQuantile(_P95_TURNS)
@@ -197,6 +199,10 @@ class Recorder:
         self._lags.turn()
         return self._responses.read_ms(0.95), self._lags.read_ms(0.99) or 0.0
 
+    def read_watches(self) -> tuple[Seen, ...]:
+        """What each of the watches has seen. Turns them: call it once per `PROGRESS_INTERVAL_S`."""
+        return tuple(watch.read() for watch in self._watches)
+
     def _cut_off(self, arrival: Arrival, end_ns: int) -> None:
         if arrival.on_wire:
             self._row(arrival, max(end_ns, arrival.start_ns), 0, "aborted", 0)
@@ -233,4 +239,7 @@ class Recorder:
         self.finished += 1
         if error:
             self.failed += 1
-        self._responses.add(end_ns - arrival.intended_ns)
+        took_ns = end_ns - arrival.intended_ns
+        self._responses.add(took_ns)
+        for watch in self._watches:
+            watch.add(arrival.endpoint, took_ns, bool(error))

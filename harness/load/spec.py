@@ -20,7 +20,7 @@ class WorkerSpec:
     """The work of one load worker in one arm: `worker` counts from 0 to `workers` - 1, `host` is `http://HOST:PORT`.
 
     The worker serves the arrivals k with `k % workers == worker`, with `load.users` virtual users shared out
-    evenly over the workers, and writes its rows to `spool`.
+    evenly over the workers, and writes its rows to `spool`. Its progress tells what `abort_when` looks at.
     """
 
     arm: str
@@ -29,6 +29,7 @@ class WorkerSpec:
     host: str
     spool: str
     load: Load
+    abort_when: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -49,7 +50,7 @@ class WorkerSpec:
     def from_json(cls, text: str) -> WorkerSpec:
         """Read what `to_json` wrote. Raises `ValueError`, `KeyError` or `TypeError` when it is something else."""
         data: dict[str, Any] = json.loads(text)
-        return cls(**{**data, "load": load_from_data(data["load"])})
+        return cls(**{**data, "load": load_from_data(data["load"]), "abort_when": tuple(data["abort_when"])})
 
 
 def load_from_data(data: Mapping[str, Any]) -> Load:
@@ -66,6 +67,15 @@ def load_from_data(data: Mapping[str, Any]) -> Load:
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """Of the arrivals that an abort condition is about: counts since the arm's start, its quantile over a second."""
+
+    finished: int
+    failed: int
+    quantile_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """How the load of an arm is going, by one worker or by all of them.
 
@@ -73,6 +83,7 @@ class Progress:
     (a dropped one is finished and failed too); so does `late` those that found a free user and were started more than
     `LATE_MS` late. `p95_ms` is the response time over the last 2 s, None without any; `lag_p99_ms` how late arrivals
     that found a free user were started, over the last 5 s; `cpu_percent` is of one core since the report before.
+    `watched` is what each abort condition looks at.
     """
 
     t_ns: int
@@ -86,6 +97,12 @@ class Progress:
     users_free: int
     dropped: int
     late: int
+    watched: tuple[Seen, ...] = ()
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> Progress:
+        """From JSON-ready data. Raises `KeyError` or `TypeError` when it is something else."""
+        return cls(**{**data, "watched": tuple(Seen(**seen) for seen in data["watched"])})
 
     @classmethod
     def total(cls, parts: list[Progress]) -> Progress:
@@ -103,4 +120,10 @@ class Progress:
             users_free=sum(part.users_free for part in parts),
             dropped=sum(part.dropped for part in parts),
             late=sum(part.late for part in parts),
+            watched=tuple(_together(seen) for seen in zip(*(part.watched for part in parts), strict=True)),
         )
+
+
+def _together(seen: tuple[Seen, ...]) -> Seen:
+    times_ms = [one.quantile_ms for one in seen if one.quantile_ms is not None]
+    return Seen(sum(one.finished for one in seen), sum(one.failed for one in seen), max(times_ms, default=None))

@@ -40,6 +40,7 @@ from harness.load.population import ClosedPopulation, OpenPopulation, Population
 from harness.load.recorder import PROGRESS_INTERVAL_S, Recorder
 from harness.load.session import LoadEnvironment, RequestHook, Session
 from harness.load.spec import Progress, WorkerSpec
+from harness.load.watch import watches
 from harness.record.spool import RowWriter
 
 _FLUSH_INTERVAL_S: Final = 0.25
@@ -55,7 +56,8 @@ class Worker:
         self._link = link
         self._failure: AsyncResult = AsyncResult()
         self._writer = RowWriter(Path(spec.spool))
-        self._recorder = Recorder(self._writer)
+        watched = watches(spec.abort_when, spec.load.timeout_s, PROGRESS_INTERVAL_S)
+        self._recorder = Recorder(self._writer, watched)
         self._session = Session(spec.host, spec.load, spec.worker, self._recorder, self._fail)
         self._cpu = CpuMeter()
         self._population: Population | None = None
@@ -180,6 +182,7 @@ class Worker:
             users_free=self._population.free if self._population is not None else 0,
             dropped=recorder.dropped,
             late=recorder.late,
+            watched=recorder.read_watches(),
         )
         self._link.say("progress", **asdict(progress))
 

@@ -72,7 +72,6 @@ def resolve(
     document = command_line.apply(document, overrides)
     scenario = validate(Scenario, document)
     _check_endpoints(scenario, target, document)
-    _check_abort_conditions(scenario, document)
     phases, course = lay_out(scenario.load, document)
     faults = plan_faults(scenario.faults, catalogue, target, phases, document)
     check_blast_radius(scenario.blast_radius, faults, target, document)
@@ -178,22 +177,14 @@ def _preset(scenario: Scenario, target: Target, document: Document) -> str:
 def _check_endpoints(scenario: Scenario, target: Target, document: Document) -> None:
     named: list[tuple[Keys, str]] = [(("load", "retries", name), name) for name in scenario.load.retries]
     named += [(("expect", index), expectations.parse(text).endpoint) for index, text in enumerate(scenario.expect)]
+    named += [
+        (("abort-when", index), expectations.parse_abort(text).endpoint)
+        for index, text in enumerate(scenario.abort_when)
+    ]
     for path, endpoint in named:
         if endpoint and endpoint not in target.dependencies:
             remedy = nearest(endpoint, target.dependencies)
             raise document.key_error(path, f"the target declares no endpoint `{endpoint}`", remedy=remedy)
-
-
-def _check_abort_conditions(scenario: Scenario, document: Document) -> None:
-    """While a run is on, only the error rate and p95 of all endpoints together are known."""
-    for index, text in enumerate(scenario.abort_when):
-        condition = expectations.parse_abort(text)
-        if condition.endpoint or condition.metric not in ("error-rate", "p95"):
-            raise document.error(
-                ("abort-when", index),
-                f"`{text}` can't be watched live",
-                remedy="use `error-rate` or `p95` of all endpoints together, such as `error-rate > 50% for 5s`",
-            )
 
 
 def _locustfile(load: LoadModel, file: Path, document: Document) -> Path:

@@ -144,7 +144,7 @@ AbortSentence = Annotated[
         {
             "type": "string",
             "description": "ends the run early; the outcome is `aborted`",
-            "examples": ["error-rate > 50% for 5s", "p95 > 2s for 10s"],
+            "examples": ["error-rate > 50% for 5s", "p95 of checkout > 2s for 10s"],
         }
     ),
 ]

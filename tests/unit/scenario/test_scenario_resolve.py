@@ -391,7 +391,7 @@ REFUSED = [
         "expect[0]: the target declares no endpoint `catalogue`\n  did you mean `catalog`",
     ),
     ("- no cascade", "- no cascade\nabort-when: [error-rate > 50%]", 15, "abort-when[0]: expected `for`"),
-    ("- no cascade", "- no cascade\nabort-when: [p99 > 1s for 5s]", 15, "can't be watched live"),
+    ("- no cascade", "- no cascade\nabort-when: [p99 of chekout > 1s for 5s]", 15, "did you mean `checkout`"),
     ("load:\n", "hysteresis: perhaps\nload:\n", 5, "expected `on`, `off` or `{shed: 60s, return: 30s}`"),
     ("load:\n", "hysteresis: {shde: 60s}\nload:\n", 5, "did you mean `shed`"),
     ("{recovery: 10s}]", "{return: 10s}]\nhysteresis: on", 9, "`hysteresis` appends a phase `return`"),
