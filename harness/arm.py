@@ -15,6 +15,7 @@ from harness.clock import NS, now_ns, seconds, sleep_until
 from harness.display import Display, Snapshot
 from harness.errors import HarnessError, NotRevertedError
 from harness.exits import Exit
+from harness.faults.guard import Guard
 from harness.faults.timeline import FaultTimeline
 from harness.ledger import Ledger
 from harness.load.spec import Progress, WorkerSpec
@@ -53,6 +54,7 @@ class ArmRun:
         stack: LocalStack,
         processes: Processes,
         ledger: Ledger,
+        guard: Guard,
         writer: RecordWriter,
         folder: RunFolder,
         display: Display,
@@ -61,6 +63,7 @@ class ArmRun:
         self._plan = plan
         self._arm = arm
         self._stack = stack
+        self._guard = guard
         self._writer = writer
         self._display = display
         specs = [
@@ -131,6 +134,11 @@ class ArmRun:
         complete = all(result.rows == result.spool_rows for result in self._results)
         return self._start is None or (self._collected and complete)
 
+    @property
+    def not_reverted(self) -> tuple[NotRevertedError, ...]:
+        """What could not be taken back, whatever else ended the arm."""
+        return tuple(error for error in self._timeline.errors if isinstance(error, NotRevertedError))
+
     def _begin(self) -> None:
         lead_ns = self._workers.lead_ns
         self._t0_ns = now_ns() + lead_ns
@@ -170,9 +178,9 @@ class ArmRun:
             yield int(phase.end_s * NS), 0, "phase.end", phase.name
 
     def _watch(self, now: int) -> None:
+        self._guard.keep()
         self._stack.check()
-        if any(state == "failed" for state in self._timeline.states.values()):
-            self._raise_fault_errors()
+        self._raise_fault_errors()
         progress = self._workers.latest()
         if progress is None:
             return
@@ -205,10 +213,8 @@ class ArmRun:
         )
 
     def _raise_fault_errors(self) -> None:
-        errors = self._timeline.errors
-        worst = [error for error in errors if isinstance(error, NotRevertedError)] or errors
-        if worst:
-            raise worst[0]
+        for error in (*self.not_reverted, *self._timeline.errors):
+            raise error
 
     def _collect(self) -> None:
         """Ask the workers to finish, and put their rows into the record; also after an error."""

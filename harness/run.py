@@ -79,6 +79,7 @@ def conduct(plan: Plan, target: Target, *, results: Path, display: Display, load
             outcome.codes.append(error.exit_code)
             outcome.reasons.append(error.message)
             outcome.messages.append(str(error))
+        _tell_what_is_left(outcome)
     if interrupt.came() and Exit.INTERRUPTED not in outcome.codes:
         outcome.codes.append(Exit.INTERRUPTED)
     interrupt.install()
@@ -131,6 +132,7 @@ def _conduct(
             stack=stack,
             processes=processes,
             ledger=ledger,
+            guard=guard,
             writer=writer,
             folder=outcome.folder,
             display=display,
@@ -148,6 +150,15 @@ def _stay_within(plan: Plan, arm: Arm) -> None:
     if plan.allowed and (until is None or until < now + timedelta(seconds=plan.arm_duration_s)):
         ends = "is over" if until is None else f"ends {moment(until, ZoneInfo(plan.allowed[0].timezone))}"
         raise Aborted(f"stopped before {arm.name}: the time allowed for `{plan.name}` {ends}")
+
+
+def _tell_what_is_left(outcome: Outcome) -> None:
+    """A fault that could not be taken back is told whatever else ended the run."""
+    for error in [error for arm in outcome.arms for error in arm.not_reverted]:
+        if str(error) not in outcome.messages:
+            outcome.codes.append(error.exit_code)
+            outcome.reasons.append(error.message)
+            outcome.messages.append(str(error))
 
 
 def _take_down(stack: LocalStack, ledger: Ledger) -> None:

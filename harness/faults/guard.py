@@ -14,6 +14,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -30,22 +31,14 @@ class Guard:
     """The conductor's end of the guard."""
 
     def __init__(self, book: Ledger, log: Path) -> None:
+        self._book = book
         self._log = log
-        with log.open("ab") as out:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "harness.faults.guard", str(book.path)],
-                stdin=subprocess.PIPE,
-                stdout=out,
-                stderr=out,
-                start_new_session=True,
-                env={name: value for name, value in os.environ.items() if name != TAG},
-            )
-        book.guard(mark_of(self._process.pid, "guard", signal.SIGTERM))
+        self._process = self._start()
 
-    @property
-    def alive(self) -> bool:
-        """Whether the guard still watches."""
-        return self._process.poll() is None
+    def keep(self) -> None:
+        """See that there is a guard: start another one when this one has died."""
+        if self._process.poll() is not None:
+            self._process = self._start()
 
     def dismiss(self) -> None:
         """Let the guard go; it carries out what is left in the ledger, if anything."""
@@ -53,22 +46,37 @@ class Guard:
             self._process.stdin.close()
         self._process.wait()
 
+    def _start(self) -> subprocess.Popen[bytes]:
+        with self._log.open("ab") as out:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "harness.faults.guard", str(self._book.path)],
+                stdin=subprocess.PIPE,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+                env={name: value for name, value in os.environ.items() if name != TAG},
+            )
+        self._book.guard(mark_of(process.pid, "guard", signal.SIGTERM))
+        return process
+
 
 def watch(path: Path, stdin: int) -> int:
     """Watch one conductor until it is gone; returns the exit code."""
+    tried: set[str] = set()
+    threading.Thread(target=_load, daemon=True).start()
     while path.exists():
         readable, _, _ = select.select([stdin], [], [], CHECK_S)
         if readable and not os.read(stdin, 1):
             return _restore(path)
         if path.exists():
-            _revert_overdue(path)
+            _revert_overdue(path, tried)
     return 0
 
 
 def _restore(path: Path) -> int:
     if not path.exists():
         return 0
-    from harness.faults.restore import restore  # imported late: the guard must watch within milliseconds
+    from harness.faults.restore import restore  # see _load
 
     try:
         for line in restore(path, by="guard"):
@@ -79,9 +87,10 @@ def _restore(path: Path) -> int:
     return 0
 
 
-def _revert_overdue(path: Path) -> None:
+def _revert_overdue(path: Path, tried: set[str]) -> None:
+    """Each fault once: what then fails is told, and tried again when the conductor is gone."""
     state = ledger.read(path)
-    overdue = [mark for mark in state.undos if now_ns() > mark.deadline_ns]
+    overdue = [mark for mark in state.undos if now_ns() > mark.deadline_ns and mark.id not in tried]
     if not overdue:
         return
     from harness.faults.restore import revert
@@ -91,11 +100,19 @@ def _revert_overdue(path: Path) -> None:
     processes = Processes(state.run_id, book)
     processes.adopt(state.processes)
     for mark in overdue:
+        tried.add(mark.id)
         try:
             revert(mark, book, processes, by="guard")
             _say(f"fault {mark.id} was past its deadline: reverted")
         except HarnessError as error:
             _say(str(error))
+
+
+def _load() -> None:
+    """Import what taking back needs, beside the watching: it takes longer than a fault may outlive its conductor."""
+    from harness.faults.catalogue import catalogue
+
+    catalogue()
 
 
 def _say(text: str) -> None:

@@ -5,34 +5,59 @@ The guard does this when the conductor dies; `harness rollback` does it when the
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from pathlib import Path
 
 from harness import ledger
-from harness.errors import NotRevertedError
-from harness.faults.undo import carry_out
+from harness.errors import DiskError, NotRevertedError
+from harness.faults.moves import Move
+from harness.faults.undo import by_hand, carry_out
 from harness.ledger import Ledger, LedgerState, UndoMark
 from harness.paths import RunFolder
 from harness.processes import Processes, end, sweep
 
 GRACE_S = 1.0
 TRIES = 3
+RETRY_S = 5.0
+REVERT_S = 30.0
 
 
 def revert(mark: UndoMark, book: Ledger, processes: Processes, *, by: str) -> None:
-    """Carry out one fault's undo, trying again a few times. Raises NotRevertedError when it can't be done."""
-    for left in reversed(range(TRIES)):
-        try:
-            for step in mark.steps:
+    """Carry out every step of one fault's undo, again a few times when one fails at once; at most `REVERT_S` long.
+
+    Raises NotRevertedError when it can't be done, or does not end.
+    """
+    failures: list[NotRevertedError] = []
+    move = Move(lambda: _attempt(mark, processes, failures), f"revert-{mark.id}")
+    if not move.returned(REVERT_S):
+        raise NotRevertedError(
+            f"taking back the fault {mark.id} did not end within {REVERT_S:.0f} s",
+            remedy="by hand: " + "; ".join(by_hand(step) for step in mark.steps),
+        )
+    if move.error is not None:
+        raise move.error
+    if failures:
+        raise failures[0]
+    # Without this entry the fault may be taken back once more, which does no harm; a full disk is told by others.
+    with contextlib.suppress(DiskError):
+        book.reverted(mark.id, by)
+
+
+def _attempt(mark: UndoMark, processes: Processes, failures: list[NotRevertedError]) -> None:
+    """Leaves in `failures` what the last try could not do."""
+    deadline = time.monotonic() + RETRY_S
+    for _ in range(TRIES):
+        failures.clear()
+        for step in mark.steps:
+            try:
                 carry_out(step, processes)
-        except NotRevertedError:
-            if not left:
-                raise
-            time.sleep(0.1)
-        else:
-            book.reverted(mark.id, by)
+            except NotRevertedError as error:
+                failures.append(error)
+        if not failures or time.monotonic() > deadline:
             return
+        time.sleep(0.1)
 
 
 def restore(path: Path, *, by: str) -> list[str]:

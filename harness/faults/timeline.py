@@ -1,13 +1,12 @@
 """Carries out the planned faults of one arm, each in a thread of its own, on time and always back again.
 
 Order, for each: prepare, undo into the ledger (fsync) -> at the instant inject -> confirm the effect -> wait -> revert
--> confirm it is gone.
+-> confirm it is gone. Every move of a fault is bounded in time, and none keeps a fault from being taken back at once.
 """
 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -16,15 +15,15 @@ from harness.errors import HarnessError, NotRevertedError
 from harness.exits import Exit
 from harness.faults.base import Fault, FaultableStack
 from harness.faults.catalogue import catalogue
-from harness.faults.restore import revert
+from harness.faults.moves import Move, look_for
+from harness.faults.restore import REVERT_S, revert
 from harness.faults.undo import by_hand
 from harness.ledger import Ledger, UndoMark
 from harness.plan import PlannedFault
 from harness.processes import Processes
 
 PREPARE_S = 2.0
-DEADLINE_MARGIN_S = 5.0
-CHECK_S = 0.02
+DEADLINE_MARGIN_S = REVERT_S + 5.0
 State = Literal["waiting", "requested", "active", "clearing", "clear", "failed"]
 EventSink = Callable[..., None]
 
@@ -74,7 +73,7 @@ class FaultTimeline:
 
     @property
     def errors(self) -> tuple[HarnessError, ...]:
-        """What went wrong so far: FaultError (did not take effect) or NotRevertedError."""
+        """What went wrong so far: FaultError (did not take effect), NotRevertedError, a DiskError of its events."""
         return tuple(self._errors)
 
     def revert_now(self) -> None:
@@ -83,7 +82,7 @@ class FaultTimeline:
         self.finish()
 
     def finish(self) -> None:
-        """Return when every fault has come and gone."""
+        """Return when every fault has come and gone; none takes longer than its moves are allowed to."""
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join()
@@ -92,14 +91,12 @@ class FaultTimeline:
         try:
             if not self._wait_until(planned.at_s - PREPARE_S):
                 self._carry_out(planned)
-        except HarnessError as error:
-            self._fail(planned, error)
         except Exception as error:  # noqa: BLE001  a fault of any make may raise anything; the run must end and say so
-            self._fail(planned, FaultError(f"the fault {planned.id} failed: {type(error).__name__}: {error}"))
+            self._fail(planned, error)
 
     def _carry_out(self, planned: PlannedFault) -> None:
         fault = catalogue()[planned.kind].make(planned, self._stack)
-        fault.prepare()
+        self._prepare(planned, fault)
         mark = UndoMark(
             id=f"{self._arm}:{planned.id}",
             deadline_ns=self._t0_ns + int((planned.end_s + DEADLINE_MARGIN_S) * NS),
@@ -109,54 +106,83 @@ class FaultTimeline:
         if self._wait_until(planned.at_s):
             self._ledger.reverted(mark.id, "conductor")
             return
-        self._enter(planned, "requested", "fault.requested")
+        begun_ns = now_ns()
+        injection = Move(fault.inject, f"inject-{planned.id}")
+        late_ns = begun_ns - self._t0_ns - int(planned.at_s * NS)
+        self._enter(planned, "requested", "fault.requested", begun_ns, late_ms=_ms(late_ns))
         try:
-            fault.inject()
-            if self._confirm(fault):
-                self._enter(planned, "active", "fault.active")
-                self._wait_until(planned.end_s)
-            elif not self._over.is_set():
-                raise FaultError(
-                    f"the fault {planned.id} was injected, but no effect could be seen within {fault.confirm_s:.0f} s",
-                    remedy="the run is invalid: nothing was broken",
-                )
-        finally:
-            try:
-                self._enter(planned, "clearing", "fault.clear-requested")
-            finally:  # also when the event can't be written: the disk may be full
-                revert(mark, self._ledger, self._processes, by="conductor")
-            self._confirm_clear(planned, fault, mark)
+            self._hold(planned, fault, injection, begun_ns)
+        except Exception as error:  # noqa: BLE001  whatever it is: told, and the fault taken back
+            self._fail(planned, error)
+        self._take_back(planned, fault, injection, mark)
 
-    def _confirm(self, fault: Fault) -> bool:
-        deadline_ns = now_ns() + int(fault.confirm_s * NS)
-        while not fault.is_active():
-            if now_ns() > deadline_ns or self._over.wait(CHECK_S):
-                return False
-        return True
+    def _prepare(self, planned: PlannedFault, fault: Fault) -> None:
+        left_s = planned.at_s - (now_ns() - self._t0_ns) / NS
+        preparation = Move(fault.prepare, f"prepare-{planned.id}")
+        if not preparation.returned(max(0.0, left_s) + fault.confirm_s, self._over) and not self._over.is_set():
+            raise FaultError(f"the fault {planned.id} could not be prepared in time", remedy="nothing was broken")
+        if preparation.error is not None:
+            raise preparation.error
 
-    def _confirm_clear(self, planned: PlannedFault, fault: Fault, mark: UndoMark) -> None:
-        deadline_ns = now_ns() + int(fault.clear_s * NS)
-        while not fault.is_clear():
-            if now_ns() > deadline_ns:
-                raise NotRevertedError(
-                    f"the fault {planned.id} was taken back, but its effect is still there after {fault.clear_s:.0f} s",
-                    remedy="by hand: " + "; ".join(by_hand(step) for step in mark.steps),
-                )
-            time.sleep(CHECK_S)
-        self._enter(planned, "clear", "fault.clear")
+    def _hold(self, planned: PlannedFault, fault: Fault, injection: Move, begun_ns: int) -> None:
+        """From the injection to the planned end; returns early when that is cut short."""
+        end_ns = self._t0_ns + int(planned.end_s * NS)
+        if not injection.returned((end_ns - now_ns()) / NS, self._over):
+            if not self._over.is_set():
+                raise FaultError(f"injecting the fault {planned.id} took longer than the fault was to last")
+            return
+        if injection.error is not None:
+            raise injection.error
+        sight = look_for(fault.is_active, fault.confirm_s, self._over)
+        if sight.seen:
+            self._enter(planned, "active", "fault.active", seen_ns := now_ns(), after_ms=_ms(seen_ns - begun_ns))
+            self._wait_until(planned.end_s)
+        elif not self._over.is_set():
+            raise FaultError(
+                f"the fault {planned.id} was injected, but no effect could be seen within {fault.confirm_s:.0f} s"
+                + (f" ({sight.trouble})" if sight.trouble else ""),
+                remedy="the run is invalid: nothing was broken",
+            )
+
+    def _take_back(self, planned: PlannedFault, fault: Fault, injection: Move, mark: UndoMark) -> None:
+        asked_ns = now_ns()
+        over = injection.returned(0.0)
+        self._enter(planned, "clearing", "fault.clear-requested", asked_ns)
+        revert(mark, self._ledger, self._processes, by="conductor")
+        if not over and injection.returned(fault.clear_s):
+            revert(mark, self._ledger, self._processes, by="conductor")  # what it has done in the meantime
+        sight = look_for(fault.is_clear, fault.clear_s)
+        if not sight.seen:
+            raise NotRevertedError(
+                f"the fault {planned.id} was taken back, but its effect is still there after {fault.clear_s:.0f} s"
+                + (f" ({sight.trouble})" if sight.trouble else ""),
+                remedy="by hand: " + "; ".join(by_hand(step) for step in mark.steps),
+            )
+        self._enter(planned, "clear", "fault.clear", seen_ns := now_ns(), after_ms=_ms(seen_ns - asked_ns))
 
     def _wait_until(self, at_s: float) -> bool:
         """Wait for an instant of the arm; True when it was cut short."""
         at_ns = self._t0_ns + int(at_s * NS)
         return self._over.wait(max(0.0, (at_ns - now_ns()) / NS))
 
-    def _enter(self, planned: PlannedFault, state: State, kind: str) -> None:
+    def _enter(self, planned: PlannedFault, state: State, kind: str, at_ns: int, **measured: float) -> None:
         self._states[planned.id] = state
         fields: dict[str, Any] = {"fault": planned.id, "component": planned.component, "edge": planned.edge}
         if planned.places:
             fields["places"] = list(planned.places)
-        self._on_event(kind, t_ns=now_ns() - self._t0_ns, **fields)
+        try:
+            self._on_event(kind, t_ns=at_ns - self._t0_ns, **fields, **measured)
+        except HarnessError as error:  # the disk may be full: told as an error, and no reason to keep a fault
+            self._errors.append(error)
 
-    def _fail(self, planned: PlannedFault, error: HarnessError) -> None:
+    def _fail(self, planned: PlannedFault, error: Exception) -> None:
         self._states[planned.id] = "failed"
+        if not isinstance(error, HarnessError):
+            error = FaultError(f"the fault {planned.id} failed: {type(error).__name__}: {error}")
+        elif error.exit_code == Exit.USAGE:
+            error = FaultError(f"the fault {planned.id} failed: {error.message}", remedy=error.remedy)
         self._errors.append(error)
+
+
+def _ms(duration_ns: int) -> float:
+    return round(duration_ns / 1e6, 3)

@@ -124,6 +124,14 @@ def _event_schema() -> dict[str, Any]:
             "fault": {"type": "string", "description": "the planned fault's id, in fault.* events"},
             "component": {"type": "string", "description": "what the event is about"},
             "edge": {"type": "string", "description": "`source->destination` of a network fault, else empty"},
+            "late_ms": {
+                "type": "number",
+                "description": "fault.requested: how long after its planned instant it began",
+            },
+            "after_ms": {
+                "type": "number",
+                "description": "fault.active: since fault.requested; fault.clear: since fault.clear-requested",
+            },
         },
         "additionalProperties": True,
     }

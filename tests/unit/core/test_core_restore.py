@@ -1,6 +1,8 @@
 """Restoring goes on when one fault can't be taken back, and says so at the end."""
 
 import os
+import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -19,10 +21,29 @@ def test_the_rest_is_taken_back_all_the_same(tmp_path: Path, monkeypatch: pytest
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     book.folder(scratch)
-    nobody = f"127.0.0.1:{reserve_port()}"
-    book.undo(UndoMark("fault-1:slow", 0, (remove_toxic(nobody, "app-redis", "slow"),)))
-    with pytest.raises(NotRevertedError, match="curl -X DELETE") as caught:
-        restore(book.path, by="rollback")
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        threading.Thread(target=_hang_up, args=(mute,), daemon=True).start()
+        api = f"127.0.0.1:{mute.getsockname()[1]}"
+        book.undo(UndoMark("fault-1:slow", 0, (remove_toxic(api, "app-redis", "slow"),)))
+        with pytest.raises(NotRevertedError, match="curl -X DELETE") as caught:
+            restore(book.path, by="rollback")
     assert caught.value.exit_code == 70
     assert not scratch.exists()
     assert not book.path.exists()
+
+
+def _hang_up(server: socket.socket) -> None:
+    """Accept, and close without an answer."""
+    while True:
+        try:
+            server.accept()[0].close()
+        except OSError:
+            return
+
+
+def test_a_toxic_is_gone_with_its_proxy_server(tmp_path: Path) -> None:
+    book = Ledger(tmp_path / "ledger.jsonl")
+    book.run("run-x", mark_of(os.getpid(), "conductor", 15))
+    nobody = f"127.0.0.1:{reserve_port()}"
+    book.undo(UndoMark("fault-1:slow", 0, (remove_toxic(nobody, "app-redis", "slow"),)))
+    assert restore(book.path, by="rollback") == ["fault fault-1:slow reverted"]
