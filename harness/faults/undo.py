@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import shlex
+import signal
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from harness.errors import NotRevertedError
 from harness.faults.base import Undo
+from harness.ledger import ProcessMark
 from harness.probes import probe, refused, split, wait_for
 from harness.processes import Command, Processes
 from harness.proxy.client import ToxiproxyClient
@@ -106,3 +108,15 @@ def _start_process(step: Mapping[str, Any], processes: Processes) -> None:
     processes.spawn(command)
     if not wait_for(answers, timeout_s=START_TIMEOUT_S):
         raise TimeoutError(f"{command.name} does not answer at {step['address']} after {START_TIMEOUT_S:.0f} s")
+
+
+def continue_process(mark: ProcessMark) -> Undo:
+    """Undo data: let a process go on that was stopped by SIGSTOP."""
+    return {"do": "continue-process", "name": mark.name, "pid": mark.pid, "created": mark.created}
+
+
+@undo_action("continue-process", lambda step: f"kill -CONT {step['pid']}")
+def _continue_process(step: Mapping[str, Any], _processes: Processes) -> None:
+    process = ProcessMark(step["name"], step["pid"], step["created"], signal.SIGTERM).find()
+    if process is not None:
+        process.send_signal(signal.SIGCONT)
