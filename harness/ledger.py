@@ -51,12 +51,13 @@ class UndoMark:
 
 @dataclass(frozen=True, slots=True)
 class LedgerState:
-    """What a ledger says is still to be taken back."""
+    """What a ledger says is still to be taken back. `ending`: processes that were told to end, and may still run."""
 
     run_id: str
     conductor: ProcessMark | None
     guard: ProcessMark | None
     processes: tuple[ProcessMark, ...]
+    ending: tuple[ProcessMark, ...]
     folders: tuple[Path, ...]
     undos: tuple[UndoMark, ...]
 
@@ -79,6 +80,10 @@ class Ledger:
     def process(self, mark: ProcessMark) -> None:
         """A process was started."""
         self._append(entry="process", **_mark(mark))
+
+    def ending(self, mark: ProcessMark) -> None:
+        """A process is about to be told to end: it may answer for a while, but nobody should count on it."""
+        self._append(entry="ending", **_mark(mark))
 
     def folder(self, path: Path) -> None:
         """A folder outside the results is about to be made."""
@@ -124,6 +129,7 @@ def read(path: Path) -> LedgerState:
     run_id = ""
     conductor = guard = None
     processes: list[ProcessMark] = []
+    ending: list[ProcessMark] = []
     folders: list[Path] = []
     undos: dict[str, UndoMark] = {}
     for entry in _entries(path):
@@ -134,13 +140,15 @@ def read(path: Path) -> LedgerState:
                 guard = _unmark(entry)
             case "process":
                 processes.append(_unmark(entry))
+            case "ending":
+                ending.append(_unmark(entry))
             case "folder":
                 folders.append(Path(entry["path"]))
             case "undo":
                 undos[entry["id"]] = UndoMark(entry["id"], entry["deadline_ns"], tuple(entry["steps"]))
             case "reverted":
                 undos.pop(entry["id"], None)
-    return LedgerState(run_id, conductor, guard, tuple(processes), tuple(folders), tuple(undos.values()))
+    return LedgerState(run_id, conductor, guard, tuple(processes), tuple(ending), tuple(folders), tuple(undos.values()))
 
 
 def mark_of(pid: int, name: str, stop_signal: int) -> ProcessMark:

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -22,7 +22,7 @@ from typing import IO, Any, Protocol
 import psutil
 
 from harness.errors import StackError
-from harness.ledger import Ledger, ProcessMark, mark_of
+from harness.ledger import Ledger, LedgerState, ProcessMark, mark_of
 
 TAG = "HARNESS_RUN_ID"
 _MEANT_FOR_OTHERS = re.compile(r"PG[A-Z]+|LOCUST_\w+|GUNICORN_CMD_ARGS|(http|https|all)_proxy", re.IGNORECASE)
@@ -100,6 +100,7 @@ class Processes:
         self._lock = threading.Lock()
         self._running: dict[str, tuple[_Child, ProcessMark]] = {}
         self._excused: set[str] = set()
+        self._ending: set[ProcessMark] = set()
 
     def spawn(
         self, command: Command, *, stdin: int = subprocess.DEVNULL, stdout: int | None = None
@@ -118,10 +119,11 @@ class Processes:
             self._excused.discard(command.name)
         return process
 
-    def adopt(self, marks: Iterable[ProcessMark]) -> None:
+    def adopt(self, state: LedgerState) -> None:
         """Take over processes that somebody else started: those of a conductor that is gone."""
         with self._lock:
-            for mark in marks:
+            self._ending.update(state.ending)
+            for mark in state.processes:
                 if process := mark.find():
                     self._running.setdefault(mark.name, (_Foundling(process), mark))
 
@@ -160,6 +162,21 @@ class Processes:
         with self._lock:
             ended = [name for name, (process, _) in self._running.items() if process.poll() is not None]
             return [name for name in ended if name not in self._excused]
+
+    def terminate(self, name: str) -> None:
+        """Its own stop signal; from then on its end is expected, and it `is_ending`. Raises StackError without one."""
+        mark = self.mark(name)
+        self._ledger.ending(mark)
+        with self._lock:
+            self._excused.add(name)
+            self._ending.add(mark)
+        _signal(mark, mark.stop_signal)
+
+    def is_ending(self, name: str) -> bool:
+        """Whether the process of that name was told to end, and has not been replaced yet."""
+        with self._lock:
+            entry = self._running.get(name)
+            return entry is not None and entry[1] in self._ending
 
     def kill(self, *names: str) -> None:
         """SIGKILL to the whole group of each, and wait for the end."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from harness.endpoints import Endpoints
 from harness.ledger import ProcessMark
 from harness.plan import PlannedFault
 from harness.processes import Command
@@ -88,8 +89,16 @@ class FaultableStack(Protocol):
         """`host:port` of the Toxiproxy API."""
 
     @property
+    def seed(self) -> int:
+        """The seed of the run."""
+
+    @property
     def edges(self) -> tuple[Edge, ...]:
         """All edges, the clients' included."""
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """The processes that clients reach through the service, and the control over them."""
 
     @property
     def scratch(self) -> Path:
@@ -116,8 +125,8 @@ class FaultableStack(Protocol):
     def mark(self, name: str) -> ProcessMark:
         """The running process (of a server or replica). Raises StackError when there is none."""
 
-    def command(self, name: str) -> Command:
-        """How a process is started."""
+    def command(self, name: str, settings: Mapping[str, str] | None = None) -> Command:
+        """How a process is started; with other values for some of the target's settings, if need be."""
 
     def start_undo(self, name: str, *, afresh: bool = False) -> Undo:
         """The undo that starts a process as it was, at the same address, unless it answers there.
@@ -134,6 +143,9 @@ class FaultableStack(Protocol):
     def stop(self, name: str, *, grace_s: float) -> None:
         """End a process politely: its stop signal, `grace_s` seconds, then SIGKILL."""
 
+    def terminate(self, name: str) -> None:
+        """Ask a process to end (its stop signal) and return at once. From then on it counts as ending, not running."""
+
     def spawn(self, command: Command) -> ProcessMark:
         """Start a process of a fault's own; it belongs to the run and ends with it."""
 
@@ -142,7 +154,8 @@ class Fault(ABC):
     """One planned fault against one stack. `is_active` and `is_clear` probe the effect, not the call.
 
     Order: `prepare` -> `undo` into the ledger -> wait for the instant -> `inject` -> `is_active` until it is ->
-    wait -> the undo -> `is_clear` until it is. `deadline_s` bounds how long each of the two probes is repeated.
+    wait -> `halt` -> the undo -> `is_clear` until it is. `confirm_s` and `clear_s` bound how long each of the two
+    probes is repeated. `tell(kind, component)` puts an event on record (`component.stopped`, `component.started`).
     """
 
     confirm_s: float = 5.0
@@ -151,6 +164,7 @@ class Fault(ABC):
     def __init__(self, planned: PlannedFault, stack: FaultableStack) -> None:
         self.planned = planned
         self.stack = stack
+        self.tell: Callable[[str, str], None] = lambda _kind, _component: None
 
     @classmethod
     def refusal(cls, planned: PlannedFault, target: FaultableTarget) -> str:  # noqa: ARG003
@@ -167,6 +181,12 @@ class Fault(ABC):
     @abstractmethod
     def inject(self) -> None:
         """Do it."""
+
+    def halt(self) -> None:  # noqa: B027  most faults do nothing more once they are injected
+        """End whatever the fault still does by itself (see `harness.faults.course`), so that the undo is the last word.
+
+        Raises what went wrong with it; the undo is carried out all the same.
+        """
 
     @abstractmethod
     def is_active(self) -> bool:

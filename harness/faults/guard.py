@@ -98,7 +98,7 @@ def _revert_overdue(path: Path, tried: set[str]) -> None:
 
     book = Ledger(path)
     processes = Processes(state.run_id, book)
-    processes.adopt(state.processes)
+    processes.adopt(state)
     for mark in overdue:
         tried.add(mark.id)
         try:

@@ -71,7 +71,7 @@ def restore(path: Path, *, by: str) -> list[str]:
     done: list[str] = []
     failures: list[NotRevertedError] = []
     processes = Processes(state.run_id, book)
-    processes.adopt(state.processes)
+    processes.adopt(state)
     for mark in reversed(state.undos):
         if _stack_is_gone(state):
             book.reverted(mark.id, by)

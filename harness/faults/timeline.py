@@ -1,7 +1,8 @@
 """Carries out the planned faults of one arm, each in a thread of its own, on time and always back again.
 
-Order, for each: prepare, undo into the ledger (fsync) -> at the instant inject -> confirm the effect -> wait -> revert
--> confirm it is gone. Every move of a fault is bounded in time, and none keeps a fault from being taken back at once.
+Order, for each: prepare, undo into the ledger (fsync) -> at the instant inject -> confirm the effect -> wait -> halt it
+and revert -> confirm it is gone. Every move of a fault is bounded in time, and none keeps a fault from being taken back
+at once.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from harness.processes import Processes
 
 PREPARE_S = 2.0
 DEADLINE_MARGIN_S = REVERT_S + 5.0
+HALT_S = 1.0
 State = Literal["waiting", "requested", "active", "clearing", "clear", "failed"]
 EventSink = Callable[..., None]
 
@@ -96,6 +98,7 @@ class FaultTimeline:
 
     def _carry_out(self, planned: PlannedFault) -> None:
         fault = catalogue()[planned.kind].make(planned, self._stack)
+        fault.tell = lambda kind, component: self._tell(planned, kind, now_ns(), component=component)
         self._prepare(planned, fault)
         mark = UndoMark(
             id=f"{self._arm}:{planned.id}",
@@ -146,10 +149,11 @@ class FaultTimeline:
 
     def _take_back(self, planned: PlannedFault, fault: Fault, injection: Move, mark: UndoMark) -> None:
         asked_ns = now_ns()
-        over = injection.returned(0.0)
         self._enter(planned, "clearing", "fault.clear-requested", asked_ns)
+        halting = Move(fault.halt, f"halt-{planned.id}")
+        over = halting.returned(HALT_S) and injection.returned(0.0)
         revert(mark, self._ledger, self._processes, by="conductor")
-        if not over and injection.returned(fault.clear_s):
+        if not over and injection.returned(fault.clear_s) and halting.returned(fault.clear_s):
             revert(mark, self._ledger, self._processes, by="conductor")  # what it has done in the meantime
         sight = look_for(fault.is_clear, fault.clear_s)
         if not sight.seen:
@@ -159,6 +163,10 @@ class FaultTimeline:
                 remedy="by hand: " + "; ".join(by_hand(step) for step in mark.steps),
             )
         self._enter(planned, "clear", "fault.clear", seen_ns := now_ns(), after_ms=_ms(seen_ns - asked_ns))
+        if not halting.returned(0.0):
+            raise FaultError(f"what the fault {planned.id} does by itself does not end")
+        if halting.error is not None:
+            raise halting.error
 
     def _wait_until(self, at_s: float) -> bool:
         """Wait for an instant of the arm; True when it was cut short."""
@@ -167,11 +175,14 @@ class FaultTimeline:
 
     def _enter(self, planned: PlannedFault, state: State, kind: str, at_ns: int, **measured: float) -> None:
         self._states[planned.id] = state
-        fields: dict[str, Any] = {"fault": planned.id, "component": planned.component, "edge": planned.edge}
+        fields: dict[str, Any] = {"component": planned.component, "edge": planned.edge}
         if planned.places:
             fields["places"] = list(planned.places)
+        self._tell(planned, kind, at_ns, **fields, **measured)
+
+    def _tell(self, planned: PlannedFault, kind: str, at_ns: int, **fields: Any) -> None:
         try:
-            self._on_event(kind, t_ns=at_ns - self._t0_ns, **fields, **measured)
+            self._on_event(kind, t_ns=at_ns - self._t0_ns, fault=planned.id, **fields)
         except HarnessError as error:  # the disk may be full: told as an error, and no reason to keep a fault
             self._errors.append(error)
 

@@ -12,6 +12,7 @@ import signal
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from harness.endpoints import change_endpoint, change_path
 from harness.errors import NotRevertedError
 from harness.faults.base import Undo
 from harness.ledger import ProcessMark
@@ -84,7 +85,8 @@ def start_process(
 ) -> Undo:
     """Undo data: start a process again and wait until it answers at `address` (an HTTP one at `path`).
 
-    Nothing is done when it answers already, unless `afresh`: then whatever runs under its name is ended first.
+    Nothing is done when it answers already, unless it was told to end or `afresh` is asked for: then whatever runs
+    under its name is ended first.
     """
     return {
         "do": "start-process",
@@ -101,9 +103,9 @@ def _start_process(step: Mapping[str, Any], processes: Processes) -> None:
     def answers() -> bool:
         return probe(step["protocol"], step["address"], path=step["path"]).ok
 
-    if not step["afresh"] and answers():
-        return
     command = Command.from_json(step["command"])
+    if not step["afresh"] and answers() and not processes.is_ending(command.name):
+        return
     processes.kill(command.name)
     processes.spawn(command)
     if not wait_for(answers, timeout_s=START_TIMEOUT_S):
@@ -120,3 +122,16 @@ def _continue_process(step: Mapping[str, Any], _processes: Processes) -> None:
     process = ProcessMark(step["name"], step["pid"], step["created"], signal.SIGTERM).find()
     if process is not None:
         process.send_signal(signal.SIGCONT)
+
+
+def admit_endpoint(control: str, name: str) -> Undo:
+    """Undo data: let the service whose control port is `control` send connections to an endpoint again."""
+    return {"do": "admit-endpoint", "control": control, "name": name}
+
+
+@undo_action(
+    "admit-endpoint",
+    lambda step: f"curl -X POST http://{step['control']}{change_path(step['name'], 'admit')}",
+)
+def _admit_endpoint(step: Mapping[str, Any], _processes: Processes) -> None:
+    change_endpoint(step["control"], step["name"], "admit")

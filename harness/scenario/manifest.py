@@ -176,10 +176,13 @@ class Target(Manifest):
         values = self.values(preset, overrides)
         return max((units.parse_duration(values[name]) for name in self.waits), default=0.0)
 
+    def variables(self, values: Mapping[str, str]) -> dict[str, str]:
+        """Some settings as environment variables. Raises KeyError, and ValueError for a value of the wrong type."""
+        return {self.settings[name].env: self.settings[name].to_environment(text) for name, text in values.items()}
+
     def environment(self, preset: str, overrides: Mapping[str, str]) -> dict[str, str]:
         """The settings as environment variables. Raises ValueError for a value of the wrong type."""
-        values = self.values(preset, overrides)
-        return {setting.env: setting.to_environment(values[name]) for name, setting in self.settings.items()}
+        return self.variables(self.values(preset, overrides))
 
 
 def load_target(name_or_path: str | Path, search: Sequence[Path] = ()) -> Target:

@@ -14,9 +14,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from harness.endpoints import Endpoints
 from harness.errors import StackError
 from harness.faults.base import Edge, Undo
 from harness.faults.undo import start_process
@@ -34,6 +35,7 @@ ENGINES = {"postgres": postgres, "redis": valkey}
 READY_TIMEOUT_S = 30.0
 RESET_TIMEOUT_S = 30.0
 SERVICE = "service"
+CONTROL = "service-control"
 PROXY = "toxiproxy"
 CLIENT = "client"
 LOOPBACK = "127.0.0.1"
@@ -91,11 +93,12 @@ class LocalStack:
         self._account = unprivileged()
         self._work = _scratch_root(self._account) / f"harness-{processes.run_id}"
         self._servers: dict[str, Command] = {}
-        self._addresses = {name: _loopback(reserve_port()) for name in (*target.servers, PROXY, SERVICE)}
+        self._addresses = {name: _loopback(reserve_port()) for name in (*target.servers, PROXY, SERVICE, CONTROL)}
         self._edges = {
             f"{source}->{destination}": self._plan_edge(source, destination) for source, destination in self._pairs()
         }
         self.replicas = tuple(self._plan_replicas())
+        self.endpoints = Endpoints(self._addresses[CONTROL], target.instances(target.entry))
 
     def up(self) -> None:
         """Boot the servers and the proxies. Raises StackError, naming the part and its last words."""
@@ -144,6 +147,11 @@ class LocalStack:
     def url(self) -> str:
         """What clients talk to: `http://host:port` of the proxy before the service."""
         return f"http://{self._edges[f'{CLIENT}->{self.target.entry}'].address}"
+
+    @property
+    def seed(self) -> int:
+        """The seed of the run."""
+        return self._seed
 
     @property
     def edges(self) -> tuple[Edge, ...]:
@@ -196,9 +204,12 @@ class LocalStack:
         """The running process of a server or replica. Raises StackError when there is none."""
         return self._processes.mark(name)
 
-    def command(self, name: str) -> Command:
-        """How a server or replica is started."""
-        return self._servers[name] if name in self._servers else self._process_command(self._replica(name))
+    def command(self, name: str, settings: Mapping[str, str] | None = None) -> Command:
+        """How a server or replica is started; a replica perhaps with other values for some settings."""
+        if name in self._servers:
+            return self._servers[name]
+        command = self._process_command(self._replica(name))
+        return replace(command, environment={**command.environment, **self.target.variables(settings or {})})
 
     def start_undo(self, name: str, *, afresh: bool = False) -> Undo:
         """The undo that starts a server or replica as it was, unless it answers; `afresh`: end what runs first."""
@@ -216,6 +227,10 @@ class LocalStack:
     def stop(self, name: str, *, grace_s: float) -> None:
         """End a server or replica politely: its stop signal, `grace_s` seconds, then SIGKILL."""
         self._processes.stop(name, grace_s=grace_s)
+
+    def terminate(self, name: str) -> None:
+        """Ask a server or replica to end (its stop signal) and return at once; that is no failure of the stack."""
+        self._processes.terminate(name)
 
     def spawn(self, command: Command) -> ProcessMark:
         """Start a process of a fault's own; it belongs to the run and ends with it."""
@@ -273,19 +288,25 @@ class LocalStack:
         return Command(PROXY, argv, log=str(self._log(PROXY)))
 
     def _service_command(self) -> Command:
-        spec = self.target.processes[self.target.entry]
+        ready = self.target.processes[self.target.entry].ready
         backends = [
             {
                 "name": replica.name,
                 "address": replica.address,
                 "ready": self._readiness(replica.name)[1],
-                "path": spec.ready,
+                "path": ready,
             }
             for replica in self.replicas
-            if replica.component == self.target.entry
+            if replica.name in self.endpoints.names
         ]
         path = self._work / "service.json"
-        path.write_text(json.dumps({"listen": self._addresses[SERVICE], "seed": self._seed, "backends": backends}))
+        spec = {
+            "listen": self._addresses[SERVICE],
+            "control": self._addresses[CONTROL],
+            "seed": self._seed,
+            "backends": backends,
+        }
+        path.write_text(json.dumps(spec))
         return Command(SERVICE, (sys.executable, "-m", "harness.stack.service", str(path)), log=str(self._log(SERVICE)))
 
     def _process_command(self, replica: Replica) -> Command:

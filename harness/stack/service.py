@@ -5,9 +5,11 @@
 Every new connection goes to one ready backend, drawn at random (as kube-proxy in iptables mode does) from a seeded
 generator, and stays there until either side closes it. Readiness is an HTTP GET per backend and second; a backend
 leaves the draw after three failures in a row and comes back with the first success; connections it already has are
-left alone. With no ready backend a new connection is reset. SPEC: `{"listen": "host:port", "seed": int,
-"backends": [{"name", "address": "host:port", "ready": "host:port", "path": "/readyz"}]}`. Standard output has one JSON
-line per change of readiness, and the process ends when its standard input closes.
+left alone. With no ready backend a new connection is reset. The control port (see `harness.endpoints`) takes a backend
+out at once and puts it back, as removing an endpoint through the Kubernetes API does; its connections are left alone
+then, too. SPEC: `{"listen": "host:port", "control": "host:port", "seed": int, "backends": [{"name", "address":
+"host:port", "ready": "host:port", "path": "/readyz", "zone": ""}]}`; `zone` groups backends and may be left out.
+Standard output has one JSON line per change, and the process ends when its standard input closes.
 """
 
 from __future__ import annotations
@@ -18,12 +20,14 @@ import random
 import socket
 import struct
 import sys
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import uvloop
 
+from harness.endpoints import Change, Endpoint
 from harness.probes import split
 
 PERIOD_S = 1.0
@@ -41,6 +45,8 @@ class Backend:
     address: tuple[str, int]
     ready_at: tuple[str, int]
     path: str
+    zone: str = ""
+    admitted: bool = True
     ready: bool = False
     failures: int = 0
 
@@ -55,15 +61,33 @@ class Service:
 
     def pick(self) -> Backend | None:
         """A ready backend, or None."""
-        ready = [backend for backend in self.backends if backend.ready]
+        ready = [backend for backend in self.backends if backend.admitted and backend.ready]
         return self.draw.choice(ready) if ready else None
+
+    def change(self, name: str, change: str) -> bool:
+        """`admit` or `withdraw` a backend; False when there is no such backend or change."""
+        backend = next((one for one in self.backends if one.name == name), None)
+        if backend is None or change not in get_args(Change):
+            return False
+        admitted = change == "admit"
+        if admitted != backend.admitted:
+            # What it was before it went says nothing about the process that may be there now.
+            backend.admitted, backend.ready = admitted, False
+            _say(backend=name, admitted=admitted)
+        return True
+
+    def listing(self) -> dict[str, dict[str, Any]]:
+        """All endpoints as the control port tells them."""
+        return {one.name: asdict(Endpoint(one.admitted, one.ready, one.zone)) for one in self.backends}
 
     async def watch(self, backend: Backend) -> None:
         """Probe one backend for ever."""
         while True:
+            admitted = backend.admitted
             ok = await _answers(backend)
             backend.failures = 0 if ok else backend.failures + 1
-            ready = ok or (backend.ready and backend.failures < FAILURES)
+            # An answer from before the backend came or went is no answer for now.
+            ready = admitted and backend.admitted and (ok or (backend.ready and backend.failures < FAILURES))
             if ready != backend.ready:
                 backend.ready = ready
                 _say(backend=backend.name, ready=ready)
@@ -179,19 +203,50 @@ async def serve(spec: dict[str, Any]) -> None:
     """Run one service until standard input closes."""
     service = Service(
         backends=[
-            Backend(one["name"], split(one["address"]), split(one["ready"]), one["path"]) for one in spec["backends"]
+            Backend(one["name"], split(one["address"]), split(one["ready"]), one["path"], one.get("zone", ""))
+            for one in spec["backends"]
         ],
         draw=random.Random(spec["seed"]),
     )
     loop = asyncio.get_running_loop()
     host, port = split(spec["listen"])
     server = await loop.create_server(lambda: Front(service), host, port, backlog=4096)
+    control = await asyncio.start_server(partial(_control, service), *split(spec["control"]))
     watchers = [asyncio.ensure_future(service.watch(backend)) for backend in service.backends]
     _say(listening=True)
     await loop.run_in_executor(None, sys.stdin.buffer.read)
     for watcher in watchers:
         watcher.cancel()
     server.close()
+    control.close()
+
+
+async def _control(service: Service, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer one request on the control port."""
+    try:
+        async with asyncio.timeout(TIMEOUT_S):
+            head = await reader.readuntil(b"\r\n\r\n")
+            method, path, *_ = head.decode("latin-1").split(" ", 2)
+            match method, path.strip("/").split("/"):
+                case "GET", ["endpoints"]:
+                    found = True
+                case "POST", ["endpoints", name, change]:
+                    found = service.change(name, change)
+                case _:
+                    found = False
+            answer = service.listing() if found else {"error": f"no such thing: {method} {path}"}
+            body = json.dumps(answer).encode() + b"\n"
+            status = "200 OK" if found else "404 Not Found"
+            writer.write(
+                f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+                "Connection: close\r\n\r\n".encode()
+            )
+            writer.write(body)
+            await writer.drain()
+    except (OSError, TimeoutError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        return  # whoever asks like that gets no answer
+    finally:
+        writer.close()
 
 
 async def _answers(backend: Backend) -> bool:

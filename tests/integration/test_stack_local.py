@@ -1,13 +1,9 @@
 """The sample target on loopback, for real: boots, answers through every proxy, breaks, heals, leaves nothing."""
 
-import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +21,6 @@ from harness.faults.catalogue import catalogue
 from harness.faults.families.network import Latency
 from harness.faults.undo import carry_out
 from harness.plan import PlannedFault
-from harness.ports import reserve_port
 from harness.probes import probe, refused, wait_for
 from harness.processes import TAG, Processes
 from harness.stack import postgres
@@ -179,10 +174,30 @@ def test_a_replica_can_be_killed_and_started_again_by_whoever_finds_the_ledger(b
     assert bench.stack.mark("app-2") == second, "it answers: nothing to do"
 
     stranger = Processes(bench.processes.run_id, bench.ledger)
-    stranger.adopt(ledger.read(bench.ledger.path).processes)
+    stranger.adopt(ledger.read(bench.ledger.path))
     carry_out(bench.stack.start_undo("app-2", afresh=True), stranger)
     assert second.find() is None
     assert bench.stack.is_ready("app-2")
+    stranger.kill("app-2")
+    bench.stack.kill("app-2")
+    carry_out(undo, bench.processes)
+
+
+def test_a_replica_that_was_told_to_end_is_replaced_though_it_still_answers(bench: Bench) -> None:
+    undo = bench.stack.start_undo("app-2")
+    first = bench.stack.mark("app-2")
+    with requests.Session() as client:  # gunicorn waits two seconds for the next request on an idle connection
+        client.get(f"http://{bench.stack.address('app-2')}/ping", timeout=5)
+        bench.stack.terminate("app-2")
+        assert bench.stack.is_ready("app-2")
+        stranger = Processes(bench.processes.run_id, bench.ledger)
+        stranger.adopt(ledger.read(bench.ledger.path))
+        carry_out(undo, stranger)
+    assert first.find() is None
+    bench.stack.check()
+    second = stranger.mark("app-2")
+    carry_out(undo, stranger)
+    assert stranger.mark("app-2") == second, "it answers, and nobody told it to end"
     stranger.kill("app-2")
     bench.stack.kill("app-2")
     carry_out(undo, bench.processes)
@@ -243,58 +258,3 @@ def test_postgres_runs_from_an_environment_that_its_account_cannot_enter(
         assert probe("postgres", bench.stack.address("postgres")).ok
     finally:
         bench.stack.down()
-
-
-def test_the_service_leaves_out_what_is_not_ready(tmp_path: Path) -> None:
-    """Two backends of which one stops being ready: after three failed probes nobody is sent there any more."""
-    ready = {"a": True, "b": True}
-    ports = {name: _serve(name, ready) for name in ready}
-    listen = f"127.0.0.1:{reserve_port()}"
-    spec = tmp_path / "service.json"
-    backends = [
-        {"name": name, "address": f"127.0.0.1:{port}", "ready": f"127.0.0.1:{port}", "path": "/ready"}
-        for name, port in ports.items()
-    ]
-    spec.write_text(json.dumps({"listen": listen, "seed": 3, "backends": backends}))
-    service = subprocess.Popen([sys.executable, "-m", "harness.stack.service", str(spec)], stdin=subprocess.PIPE)
-    try:
-        assert wait_for(lambda: probe("http", listen, path="/").ok, timeout_s=20)
-        assert wait_for(lambda: _seen(listen) == {"a", "b"}, timeout_s=20)
-        ready["a"] = False
-        assert wait_for(lambda: _seen(listen) == {"b"}, timeout_s=20)
-        ready["b"] = False
-        assert wait_for(lambda: _seen(listen) == set(), timeout_s=20)
-        ready["a"] = True
-        assert wait_for(lambda: _seen(listen) == {"a"}, timeout_s=20)
-    finally:
-        assert service.stdin is not None
-        service.stdin.close()
-        service.wait(10)
-
-
-def _seen(listen: str) -> set[str]:
-    seen = set()
-    for _ in range(12):
-        try:
-            seen.add(requests.get(f"http://{listen}/", timeout=2).text)
-        except requests.ConnectionError:
-            continue
-    return seen
-
-
-def _serve(name: str, ready: dict[str, bool]) -> int:
-    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200 if self.path == "/" or ready[name] else 503)
-            self.send_header("Content-Length", str(len(name)))
-            self.end_headers()
-            self.wfile.write(name.encode())
-
-        def log_message(self, *_: Any) -> None:
-            """Quiet."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return int(server.server_address[1])

@@ -60,6 +60,9 @@ class Breaking(Fault):
     def inject(self) -> None:
         self._do("inject", lambda: setattr(self.world, "broken", True))
 
+    def halt(self) -> None:
+        self._do("halt", lambda: None)
+
     def is_active(self) -> bool:
         return bool(self._do("is_active", lambda: self.world.broken))
 
@@ -171,6 +174,25 @@ def test_a_move_that_hangs_does_not_hold_up_the_end(world: World, tmp_path: Path
     assert time.monotonic() - began < 1.0
     assert not world.broken
     assert not run.faults.errors
+
+
+def test_what_a_fault_does_by_itself_is_ended_before_its_undo(world: World, tmp_path: Path) -> None:
+    world.moves["halt"] = lambda: setattr(world, "broken", "halted")
+    world.moves["mend"] = lambda: world.broken == "halted" and world.mend()
+    Run(tmp_path).faults.finish()
+    assert world.mended == 1
+
+
+@pytest.mark.parametrize(("halt", "said"), [("fail", "no such luck"), ("hang", "by itself does not end")])
+def test_what_goes_wrong_with_ending_it_is_told_and_the_fault_taken_back(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, halt: str, said: str
+) -> None:
+    monkeypatch.setattr(timeline, "HALT_S", 0.1)
+    world.moves["halt"] = getattr(world, halt)
+    run = Run(tmp_path)
+    assert said in str(run.error())
+    assert not world.broken
+    assert run.kinds()[-1] == "clear"
 
 
 def test_an_injection_that_never_ends_is_told(world: World, tmp_path: Path) -> None:

@@ -26,6 +26,9 @@ class Broken:
     def inject(self):
         self.active = True
 
+    def halt(self):
+        pass
+
     def is_active(self):
         return self.active
 
