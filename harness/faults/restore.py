@@ -72,15 +72,16 @@ def restore(path: Path, *, by: str) -> list[str]:
     failures: list[NotRevertedError] = []
     processes = Processes(state.run_id, book)
     processes.adopt(state)
+    gone = _stack_is_gone(state)
     for mark in reversed(state.undos):
-        if _stack_is_gone(state):
-            book.reverted(mark.id, by)
-            continue
         try:
             revert(mark, book, processes, by=by)
             done.append(f"fault {mark.id} reverted")
         except NotRevertedError as error:
-            failures.append(error)
+            if gone:
+                done.append(f"fault {mark.id} is gone with the last process of its run ({error.message})")
+            else:
+                failures.append(error)
     # Undoing may have started a process: read again.
     state = ledger.read(path)
     live = [mark.name for mark in state.processes if mark.find()]

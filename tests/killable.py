@@ -1,0 +1,195 @@
+"""A conductor that can be killed at a chosen moment of its faults, again and again: `python killable.py`.
+
+Reads one `Round` a line as JSON, carries it out in a forked child (the imports are paid for once) and prints one line
+of JSON when the child has ended: what ended it, and the last step that it had entered. The child does what a run does,
+with ledger, guard and timeline, on a stack of which only the Redis is its own: the proxy and what is behind it belong
+to whoever started this program, so that they, and a toxic on them, outlive the run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.clock import now_ns
+from harness.faults import timeline as timelines
+from harness.faults.base import Edge, Undo
+from harness.faults.catalogue import catalogue
+from harness.faults.guard import Guard
+from harness.faults.timeline import FaultTimeline
+from harness.faults.undo import start_process
+from harness.ledger import Ledger, ProcessMark, mark_of
+from harness.paths import RunFolder
+from harness.plan import PlannedFault
+from harness.probes import probe, wait_for
+from harness.processes import Command, Processes
+from harness.stack import valkey
+from harness.stack.account import Account
+
+LATENCY_S = 0.05
+STEPS = ("wait", "record", "inject", "confirm", "hold", "revert", "note", "clear")
+"""In the order in which a fault goes through them; `record` and `note` are its entries in the ledger."""
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One life of a conductor: killed `after_s` after the fault has entered the step, its guard before it if asked."""
+
+    folder: str
+    api: str
+    proxy: str
+    edge: str
+    redis_port: int
+    fault: str
+    step: str
+    after_s: float
+    guard_too: bool
+
+
+class Stack:
+    """What the two faults ask of a stack: an edge that is somebody else's, a Redis of the run's own."""
+
+    def __init__(self, one: Round, processes: Processes, redis: Command) -> None:
+        self.proxy_api = one.api
+        self._edge = Edge("app", "redis", one.proxy, one.edge, "redis")
+        self._redis = redis
+        self._address = f"127.0.0.1:{one.redis_port}"
+        self._processes = processes
+
+    def edge(self, _name: str) -> Edge:
+        return self._edge
+
+    def address(self, _name: str) -> str:
+        return self._address
+
+    def start_undo(self, _name: str, *, afresh: bool = False) -> Undo:
+        return start_process(self._redis, "redis", self._address, afresh=afresh)
+
+    def kill(self, name: str) -> None:
+        self._processes.kill(name)
+
+    def mark(self, name: str) -> ProcessMark:
+        return self._processes.mark(name)
+
+    def may_die(self, name: str) -> None:
+        self._processes.excuse(name)
+
+
+class Killer:
+    """Ends this process when the fault enters the step of the round; tells each step it enters."""
+
+    def __init__(self, one: Round, guard_pid: int, tell: int) -> None:
+        self._round = one
+        self._guard_pid = guard_pid
+        self._tell = tell
+        self._armed = False
+
+    def enter(self, fault: str, step: str) -> None:
+        if fault != self._round.fault:
+            return
+        os.write(self._tell, f"{step}\n".encode())
+        if step == self._round.step and not self._armed:
+            self._armed = True
+            threading.Thread(target=self._kill, daemon=True).start()
+
+    def around(self, call: Callable[..., Any], step: str, name: Callable[..., str], after: str = "") -> Any:
+        def traced(*arguments: Any, **options: Any) -> Any:
+            fault = name(*arguments, **options)
+            self.enter(fault, step)
+            done = call(*arguments, **options)
+            if after:
+                self.enter(fault, after)
+            return done
+
+        return traced
+
+    def _kill(self) -> None:
+        time.sleep(self._round.after_s)
+        if self._round.guard_too:
+            os.kill(self._guard_pid, signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def live(one: Round, tell: int) -> None:
+    folder = RunFolder(Path(one.folder))
+    folder.logs.mkdir(parents=True)
+    ledger = Ledger(folder.ledger)
+    ledger.run(folder.root.name, mark_of(os.getpid(), "conductor", signal.SIGTERM))
+    guard = Guard(ledger, folder.logs / "guard.log")
+    processes = Processes(folder.root.name, ledger)
+    work = folder.root / "work"
+    ledger.folder(work)
+    work.mkdir()
+    redis = valkey.prepare("redis", one.redis_port, work, folder.logs, Account("", os.getuid(), os.getgid()))
+    processes.spawn(redis)
+    assert wait_for(lambda: probe("redis", f"127.0.0.1:{one.redis_port}").ok, timeout_s=20)
+
+    killer = Killer(one, guard._process.pid, tell)
+    for kind in ("latency", "redis-down"):
+        made: Any = catalogue()[kind].make
+        of = lambda self: self.planned.id  # noqa: E731
+        made.inject = killer.around(made.inject, "inject", of)
+        made.is_active = killer.around(made.is_active, "confirm", of)
+        made.is_clear = killer.around(made.is_clear, "clear", of)
+    by_mark: Any = lambda mark, *_, **__: mark.id.partition(":")[2]  # noqa: E731
+    timelines.revert = killer.around(timelines.revert, "revert", by_mark)  # type: ignore[assignment]
+    ledger.undo = killer.around(ledger.undo, "record", by_mark, after="wait")  # type: ignore[method-assign]
+    by_id: Any = lambda undo_id, *_: undo_id.partition(":")[2]  # noqa: E731
+    ledger.reverted = killer.around(ledger.reverted, "note", by_id)  # type: ignore[method-assign]
+
+    def on_event(kind: str, fault: str, **_: Any) -> None:
+        if kind == "fault.active":
+            killer.enter(fault, "hold")
+
+    faults = FaultTimeline(
+        [
+            PlannedFault("slow", "latency", 0.05, 0.3, {"latency": LATENCY_S, "jitter": 0.0}, "redis", "app->redis"),
+            PlannedFault("down", "redis-down", 0.05, 0.3, {}, "redis"),
+        ],
+        arm="fault-1",
+        stack=Stack(one, processes, redis),  # type: ignore[arg-type]
+        processes=processes,
+        ledger=ledger,
+        on_event=on_event,
+    )
+    faults.start(now_ns())
+    faults.finish()
+    processes.stop_all()
+    ledger.close()
+    guard.dismiss()
+
+
+def serve() -> None:
+    for line in sys.stdin:
+        one = Round(**json.loads(line))
+        read_end, write_end = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(read_end)
+            try:
+                live(one, write_end)
+            finally:
+                os._exit(0 if sys.exc_info()[0] is None else 1)
+        os.close(write_end)
+        with os.fdopen(read_end) as told:
+            steps = told.read().split()
+        _, status = os.waitpid(child, 0)
+        killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+        answer = {"killed": killed, "code": os.waitstatus_to_exitcode(status), "last": steps[-1] if steps else ""}
+        print(json.dumps(answer), flush=True)
+
+
+def to_json(one: Round) -> str:
+    return json.dumps(asdict(one))
+
+
+if __name__ == "__main__":
+    serve()
