@@ -2,8 +2,8 @@
 
 Reads one `Round` a line as JSON, carries it out in a forked child (the imports are paid for once) and prints one line
 of JSON when the child has ended: what ended it, and the last step that it had entered. The child does what a run does,
-with ledger, guard and timeline, on a stack of which only the Redis is its own: the proxy and what is behind it belong
-to whoever started this program, so that they, and a toxic on them, outlive the run.
+with ledger, guard and timeline, on a stack of which only one Redis is its own. The proxy, what is behind it, and a
+spare Redis belong to whoever started this program: they outlive the run, with whatever a fault has done to them.
 """
 
 from __future__ import annotations
@@ -47,6 +47,8 @@ class Round:
     api: str
     proxy: str
     edge: str
+    spare_port: int
+    spare_pid: int
     redis_port: int
     fault: str
     step: str
@@ -55,29 +57,30 @@ class Round:
 
 
 class Stack:
-    """What the two faults ask of a stack: an edge that is somebody else's, a Redis of the run's own."""
+    """What the faults ask of a stack: an edge and a spare that are somebody else's, a Redis of the run's own."""
 
     def __init__(self, one: Round, processes: Processes, redis: Command) -> None:
         self.proxy_api = one.api
         self._edge = Edge("app", "redis", one.proxy, one.edge, "redis")
         self._redis = redis
-        self._address = f"127.0.0.1:{one.redis_port}"
+        self._ports = {"redis": one.redis_port, "spare": one.spare_port}
+        self._spare = mark_of(one.spare_pid, "spare", signal.SIGTERM)
         self._processes = processes
 
     def edge(self, _name: str) -> Edge:
         return self._edge
 
-    def address(self, _name: str) -> str:
-        return self._address
+    def address(self, name: str) -> str:
+        return f"127.0.0.1:{self._ports[name]}"
 
-    def start_undo(self, _name: str, *, afresh: bool = False) -> Undo:
-        return start_process(self._redis, "redis", self._address, afresh=afresh)
+    def start_undo(self, name: str, *, afresh: bool = False) -> Undo:
+        return start_process(self._redis, "redis", self.address(name), afresh=afresh)
 
     def kill(self, name: str) -> None:
         self._processes.kill(name)
 
     def mark(self, name: str) -> ProcessMark:
-        return self._processes.mark(name)
+        return self._spare if name == "spare" else self._processes.mark(name)
 
     def may_die(self, name: str) -> None:
         self._processes.excuse(name)
@@ -133,7 +136,7 @@ def live(one: Round, tell: int) -> None:
     assert wait_for(lambda: probe("redis", f"127.0.0.1:{one.redis_port}").ok, timeout_s=20)
 
     killer = Killer(one, guard._process.pid, tell)
-    for kind in ("latency", "redis-down"):
+    for kind in ("latency", "redis-down", "redis-pause"):
         made: Any = catalogue()[kind].make
         of = lambda self: self.planned.id  # noqa: E731
         made.inject = killer.around(made.inject, "inject", of)
@@ -153,6 +156,7 @@ def live(one: Round, tell: int) -> None:
         [
             PlannedFault("slow", "latency", 0.05, 0.3, {"latency": LATENCY_S, "jitter": 0.0}, "redis", "app->redis"),
             PlannedFault("down", "redis-down", 0.05, 0.3, {}, "redis"),
+            PlannedFault("still", "redis-pause", 0.05, 0.3, {"what": "everything"}, "spare"),
         ],
         arm="fault-1",
         stack=Stack(one, processes, redis),  # type: ignore[arg-type]

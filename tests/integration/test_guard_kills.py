@@ -1,8 +1,9 @@
 """SIGKILL at any moment of a fault: the guard takes it back within two seconds, or `harness rollback` does.
 
 What is looked at is the stack and never the ledger: the toxics of a proxy that outlives the run, the time of an
-exchange over its edge, and whether a Redis that the fault had killed answered again before it was ended with the run
-(its log says so). `HARNESS_KILLS=120` tries so many moments; a few are enough to notice a guard that does nothing.
+exchange over its edge, whether a Redis that outlives it stands still, and whether one that the fault had killed
+answered again before it was ended with the run (its log says so). `HARNESS_KILLS=120` tries so many moments; a few are
+enough to notice a guard that does nothing.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import psutil
 import pytest
 from killable import LATENCY_S, STEPS, Round, to_json
 
+from harness.faults.restore import rollback_all
 from harness.ports import reserve_port
 from harness.probes import probe, split, wait_for
 from harness.processes import TAG
@@ -34,35 +36,39 @@ BOTH = max(4, KILLS // 6)
 LANES = 3
 SEED = 20260
 WITHIN_S = 2.0
-FAULTS = {"slow": "latency", "down": "redis-down"}
+FAULTS = ("slow", "down", "still")
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What belongs to the tests: a proxy server with an edge for each lane, and the Redis behind it."""
+    """What belongs to the tests: a proxy server and the Redis behind it, an edge and a spare Redis for each lane."""
 
     api: str
     edges: Sequence[tuple[str, str]]
+    spares: Sequence[tuple[int, int]]
     folder: Path
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("kills")
-    redis, api = f"127.0.0.1:{reserve_port()}", f"127.0.0.1:{reserve_port()}"
-    server = [str(valkey.binary()), "--port", str(split(redis)[1]), "--bind", "127.0.0.1", "--save", ""]
+    api, *servers = (f"127.0.0.1:{reserve_port()}" for _ in range(LANES + 2))
     proxy = [sys.executable, "-m", "harness.proxy", "--host", "127.0.0.1", "--port", str(split(api)[1])]
-    started = [
-        subprocess.Popen(server, cwd=folder, stdout=subprocess.DEVNULL),
-        subprocess.Popen(proxy, stdout=subprocess.DEVNULL),
-    ]
+    started = [subprocess.Popen(proxy, stdout=subprocess.DEVNULL)]
+    for server in servers:
+        command = [str(valkey.binary()), "--port", str(split(server)[1]), "--bind", "127.0.0.1", "--save", ""]
+        started.append(subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL))
+    redis, *spares = servers
     try:
-        assert wait_for(lambda: probe("redis", redis).ok, timeout_s=20)
+        assert wait_for(lambda: all(probe("redis", server).ok for server in servers), timeout_s=20)
         assert wait_for(lambda: probe("http", api, path="/version").ok, timeout_s=20)
         client = ToxiproxyClient(*split(api))
         edges = [(f"edge-{n}", client.create(f"edge-{n}", "127.0.0.1:0", redis)) for n in range(LANES)]
-        yield World(api, edges, folder)
+        ports_and_pids = [(split(spare)[1], one.pid) for spare, one in zip(spares, started[2:], strict=True)]
+        yield World(api, edges, ports_and_pids, folder)
     finally:
+        for results in folder.iterdir():
+            rollback_all(results)  # what a test that failed has left
         for process in started:
             process.kill()
             process.wait()
@@ -74,6 +80,7 @@ class Lane:
     def __init__(self, world: World, number: int) -> None:
         self._world = world
         self._proxy, self._edge = world.edges[number]
+        self._spare = world.spares[number]
         self._conductor = subprocess.Popen(
             [sys.executable, str(Path(__file__).parent.parent / "killable.py")],
             stdin=subprocess.PIPE,
@@ -92,14 +99,15 @@ class Lane:
         results = self._world.folder / name
         port = reserve_port()
         folder = results / f"killed-{name}"
-        one = Round(str(folder), self._world.api, self._proxy, self._edge, port, fault, step, after_s, guard_too)
+        mine = (self._world.api, self._proxy, self._edge, *self._spare, port)
+        one = Round(str(folder), *mine, fault, step, after_s, guard_too)
         assert self._conductor.stdin is not None
         assert self._conductor.stdout is not None
         self._conductor.stdin.write(to_json(one) + "\n")
         self._conductor.stdin.flush()
         told = json.loads(self._conductor.stdout.readline())
         assert told["killed"], f"{name}: it was to be killed in `{step}` and ended by itself with {told['code']}"
-        return Scene(name, results, folder, self._world.api, self._proxy, self._edge, port, told["last"])
+        return Scene(name, results, folder, *mine, told["last"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +120,8 @@ class Scene:
     api: str
     proxy: str
     edge: str
+    spare_port: int
+    spare_pid: int
     redis_port: int
     last_step: str
 
@@ -122,6 +132,10 @@ class Scene:
             seen.append(f"toxics {toxics}")
         if (took := probe("redis", self.edge).seconds) >= LATENCY_S * 0.9:
             seen.append(f"an exchange takes {took:.3f} s")
+        if psutil.Process(self.spare_pid).status() == psutil.STATUS_STOPPED:
+            seen.append("a Redis stands still")
+        elif not probe("redis", f"127.0.0.1:{self.spare_port}").ok:
+            seen.append("a Redis does not answer")
         if not probe("redis", f"127.0.0.1:{self.redis_port}").ok and not self._ended_in_peace():
             seen.append("Redis is down")
         return seen
@@ -136,7 +150,7 @@ class Scene:
 
     def left(self) -> list[str]:
         """Processes and folders of the run."""
-        tagged = [str(one.info) for one in psutil.process_iter() if _tag(one) == self.folder.name]
+        tagged = [str(one) for one in psutil.process_iter() if _tag(one) == self.folder.name]
         return tagged + [str(path) for path in (self.folder / "work", self.folder / "ledger.jsonl") if path.exists()]
 
     def _ended_in_peace(self) -> bool:
