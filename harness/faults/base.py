@@ -203,8 +203,8 @@ class FaultType:
 
     `place` says what `on` names in a scenario, `many` whether it may name several; `default_place` serves when `on` is
     left out. `capability` and `protocol` ("" for any) are what the place must offer. Faults in the same place exclude
-    each other while they overlap, unless both have a `layer` and the two differ. `momentary`: done in one moment; the
-    time it is given is how long its consequences are watched.
+    each other while they overlap, unless both have a `layer`, the two differ, and neither `excludes` that of the other.
+    `momentary`: done in one moment; the time it is given is how long its consequences are watched.
     """
 
     name: str
@@ -219,4 +219,5 @@ class FaultType:
     protocol: str = ""
     many: bool = False
     layer: str = ""
+    excludes: tuple[str, ...] = ()
     momentary: bool = False

@@ -29,6 +29,7 @@ def fault(
     protocol: str = "",
     many: bool = False,
     layer: str = "",
+    excludes: tuple[str, ...] = (),
     momentary: bool = False,
 ) -> Callable[[type[Fault]], type[Fault]]:
     """Class decorator: put a fault into the catalogue (see `FaultType`); its docstring's first line is its summary.
@@ -53,6 +54,7 @@ def fault(
             protocol=protocol,
             many=many,
             layer=layer,
+            excludes=excludes,
             momentary=momentary,
         )
         return made

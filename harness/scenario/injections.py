@@ -202,7 +202,8 @@ def _bounded(value: float, text: str, param: Param) -> float:
 def _exclude(one: tuple[PlannedFault, FaultType], other: tuple[PlannedFault, FaultType], target: Target) -> bool:
     """Whether two faults meet in a place where they can't both be at the same time."""
     layers = {one[1].layer, other[1].layer}
-    if "" not in layers and len(layers) == 2:
+    excluded = {*one[1].excludes, *other[1].excludes}
+    if "" not in layers and len(layers) == 2 and not layers & excluded:
         return False
     if one[0].edge and other[0].edge:
         return bool(set(one[0].where) & set(other[0].where))

@@ -79,7 +79,7 @@ processes:
     command: ["{python}", -m, gunicorn, --threads, "16", --bind, "127.0.0.1:{port}", "my_app:app"]
     replicas: 2
     environment:
-      DATABASE_URL: "postgresql://postgres@{app->postgres}/postgres"
+      DATABASE_URL: "postgresql://app@{app->postgres}/postgres"
       REDIS_URL: "redis://{app->redis}/0"
     ready: /healthz           # answers 200 when the app can serve
     # management: true        # a second port, {management_port}, with /metrics; it answers when all threads are busy
@@ -92,7 +92,7 @@ entry: app
 # Brings the data to the state in which every arm starts. {postgres} is the server itself, not a proxy.
 # reset:
 #   command: ["{python}", -m, my_app.reset]
-#   environment: {DATABASE_URL: "postgresql://postgres@{postgres}/postgres"}
+#   environment: {DATABASE_URL: "postgresql://app@{postgres}/postgres"}
 
 # Endpoint -> the components that it needs. Damage anywhere else is a cascade.
 dependencies:

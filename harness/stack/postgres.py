@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import signal
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 from harness.errors import StackError
@@ -30,10 +31,17 @@ SETTINGS = {
 }
 
 
+ROLE = "app"
+"""Who targets log in as: no superuser, whom most limits of the server don't hold for, but free to make a schema."""
+
+_FIRST_STATEMENTS = f"create role {ROLE} login; grant create on database postgres to {ROLE};\n"
+
+
 def prepare(name: str, port: int, folder: Path, logs: Path, account: Account) -> Command:
     """Create a data folder below `folder` and return the command that starts the server on `port`.
 
-    Superuser `postgres`, no password, loopback only. Raises StackError with initdb's words when that fails.
+    Superuser `postgres`, role `app` for the target, no passwords, loopback only. Raises StackError with the words of
+    PostgreSQL's program when that fails.
     """
     programs = reachable_copy(site(), PARTS, account, folder) / PARTS[0] / "bin"
     data = folder / name
@@ -51,6 +59,8 @@ def prepare(name: str, port: int, folder: Path, logs: Path, account: Account) ->
         account=account.name,
     )
     _run(initialise, account)
+    single = replace(initialise, argv=(str(programs / "postgres"), "--single", "-F", "-D", str(data), "postgres"))
+    _run(single, account, _FIRST_STATEMENTS)
     options = [part for key, value in SETTINGS.items() for part in ("-c", f"{key}={value}")]
     return Command(
         name=name,
@@ -75,13 +85,13 @@ def site() -> Path:
     return Path(spec.origin).parent.parent
 
 
-def _run(command: Command, account: Account) -> None:
+def _run(command: Command, account: Account, told: str = "") -> None:
     as_account = {"user": account.uid, "group": account.gid, "extra_groups": []} if account.name else {}
     done = subprocess.run(  # type: ignore[call-overload]
         command.argv,
         cwd=command.cwd,
         env={**inherited_environment(), "LC_ALL": "C"},
-        stdin=subprocess.DEVNULL,
+        input=told,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
