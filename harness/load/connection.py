@@ -64,7 +64,6 @@ class Connection:
         "greenlet",
         "head",
         "status",
-        "turn",
     )
 
     def __init__(self, family: int, address: tuple[Any, ...], deadlines: Deadlines) -> None:
@@ -78,7 +77,6 @@ class Connection:
         self._parser: Any = None
         self._chunks: list[bytes] = []
         self._exchanging = False
-        self.turn = 0
         self.greenlet: Any = None
         self.status = 0
         self.head = b""
@@ -118,7 +116,7 @@ class Connection:
             raise ExchangeError("timeout", "no whole response within the timeout") from None
         finally:
             self._exchanging = False
-            self.turn += 1
+            self._deadlines.end(self)
             if not self._keep:
                 self.close()
 

@@ -101,7 +101,7 @@ class StockUsers:
         try:
             return send()
         finally:
-            attempt.turn += 1
+            self._deadlines.end(attempt)
             if outer is None:
                 del self._sending[me]
             else:
@@ -241,10 +241,10 @@ class StockTurn:
 class _Attempt:
     """A request on the wire, or one whose verdict is open; `renames` when the event says its name.
 
-    `greenlet` and `turn` are for `Deadlines`.
+    `greenlet` is for `Deadlines`.
     """
 
-    __slots__ = ("arrival", "greenlet", "outcome", "owner", "renames", "turn")
+    __slots__ = ("arrival", "greenlet", "outcome", "owner", "renames")
 
     def __init__(self, owner: StockTurn, arrival: Arrival, *, renames: bool) -> None:
         self.owner = owner
@@ -252,7 +252,6 @@ class _Attempt:
         self.renames = renames
         self.outcome: Outcome | None = None
         self.greenlet: Any = None
-        self.turn = 0
 
 
 def _no_answer() -> AttemptTimeout:
