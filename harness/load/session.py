@@ -87,12 +87,12 @@ class RequestHook(EventHook):
         """Tell the observer, then the listeners; this is what Locust's clients call."""
         if self.observer is not None:
             self.observer(report)
-        self.tell(reverse=reverse, **report)
+        if self._handlers:
+            self.tell(reverse=reverse, **report)
 
     def tell(self, *, reverse: bool = False, **report: Any) -> None:
         """Tell the listeners only."""
-        if self._handlers:
-            super().fire(reverse=reverse, **report)  # type: ignore[no-untyped-call]
+        super().fire(reverse=reverse, **report)  # type: ignore[no-untyped-call]
 
 
 def resolve(host: str) -> tuple[int, tuple[Any, ...], str]:

@@ -11,6 +11,7 @@ Clients of other kinds are known by their events alone: the row begins as long a
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import gevent
@@ -21,6 +22,7 @@ from locust.user.users import HttpUser
 
 from harness.clock import NS
 from harness.load.deadlines import Deadlines
+from harness.load.fasthttp import spare_work
 from harness.load.outcome import AttemptTimeout, Outcome, error_word
 from harness.load.recorder import Arrival, Task
 from harness.load.session import RequestHook, Session
@@ -36,10 +38,12 @@ class StockUsers:
     def __init__(self, session: Session, request_event: RequestHook) -> None:
         self._session = session
         self._sending: dict[Any, _Attempt] = {}
-        self._deadlines = Deadlines(session.deadlines.timeout_ns / NS, _no_answer)
+        timeout_s = session.deadlines.timeout_ns / NS
+        self._deadlines = Deadlines(timeout_s, _no_answer)
         request_event.observer = self._on_event
         for client in (HttpSession, FastHttpSession):
             client.request = self._recorded(client.request)  # type: ignore[method-assign]  # see the module's docstring
+        spare_work(timeout_s, self._is_timed)
 
     def turn(self, user: User) -> StockTurn:
         """The turn of `user`, the same for all its life."""
@@ -55,57 +59,64 @@ class StockUsers:
             arrival = turn.next(given or str(url)) if turn is not None else None
             if turn is None or arrival is None:
                 return send(client, method, url, name, *args, **options)
-            attempt = _Attempt(turn, arrival, renames=not given)
-            return self._send(attempt, lambda: send(client, method, url, name, *args, **options))
+            attempt = _Attempt(turn, arrival, renames=not given, streams=bool(args) or "stream" in options)
+            return self._send(attempt, partial(send, client, method, url, name, *args, **options))
 
         return request
 
     def _send(self, attempt: _Attempt, send: Callable[[], Any]) -> Any:
         """Send a request, and again as long as its retry policy wants it; returns the last attempt's response."""
-        session, turn, arrival = self._session, attempt.owner, attempt.arrival
+        session, sending, arrival = self._session, self._sending, attempt.arrival
         while True:
+            attempt.greenlet = me = gevent.getcurrent()
+            outer = sending.get(me)
+            sending[me] = attempt
             arrival.on_wire = True
+            self._deadlines.start(attempt, arrival.start_ns + session.t0_ns)
             try:
-                response = self._attempt(attempt, send)
+                response = send()
             except BaseException as error:
                 attempt.outcome = attempt.outcome or _cut_short(session.now_ns(), error)
-                turn.answered(arrival, attempt.outcome)
+                attempt.owner.answered(arrival, attempt.outcome)
                 raise
+            finally:
+                self._deadlines.end(attempt)
+                if outer is None:
+                    del sending[me]
+                else:
+                    sending[me] = outer
             outcome = attempt.outcome or _outcome_of(response, arrival, session.now_ns())
             wait_ns = session.retries.wait_ns(arrival.endpoint, arrival.attempt, outcome.status, outcome.error)
-            if wait_ns is None:
-                if attempt.outcome is None and _reports_later(response):
-                    response.request_meta[_KEY] = attempt
-                    turn.unjudged(arrival, outcome)
-                else:
-                    turn.answered(arrival, outcome)
-                return response
-            if attempt.outcome is None and _reports_later(response):
+            unjudged = attempt.outcome is None and _reports_later(response)
+            if unjudged:
                 response.request_meta[_KEY] = attempt
+            if wait_ns is None:
+                if unjudged:
+                    attempt.owner.unjudged(arrival, outcome)
+                else:
+                    attempt.owner.answered(arrival, outcome)
+                return response
+            if unjudged:
                 with response:
                     pass
-            arrival.on_wire = False
-            arrival.answer = outcome
-            session.recorder.will_retry(arrival, wait_ns)
-            left_ns = arrival.wanted_ns - session.now_ns()
-            if left_ns > 0:
-                gevent.sleep(left_ns / NS)
-            attempt = _Attempt(turn, arrival, renames=False)
-            arrival.start_ns = session.now_ns()
+            attempt = self._again(attempt, outcome, wait_ns)
 
-    def _attempt(self, attempt: _Attempt, send: Callable[[], Any]) -> Any:
-        attempt.greenlet = me = gevent.getcurrent()
-        outer = self._sending.get(me)
-        self._sending[me] = attempt
-        self._deadlines.start(attempt, attempt.arrival.start_ns + self._session.t0_ns)
-        try:
-            return send()
-        finally:
-            self._deadlines.end(attempt)
-            if outer is None:
-                del self._sending[me]
-            else:
-                self._sending[me] = outer
+    def _again(self, attempt: _Attempt, outcome: Outcome, wait_ns: int) -> _Attempt:
+        """Wait for the next attempt of what ended as `outcome`."""
+        arrival = attempt.arrival
+        arrival.on_wire = False
+        arrival.answer = outcome
+        self._session.recorder.will_retry(arrival, wait_ns)
+        left_ns = arrival.wanted_ns - self._session.now_ns()
+        if left_ns > 0:
+            gevent.sleep(left_ns / NS)
+        arrival.start_ns = self._session.now_ns()
+        return _Attempt(attempt.owner, arrival, renames=False, streams=attempt.streams)
+
+    def _is_timed(self) -> bool:
+        """Whether the current greenlet is in a request that a deadline ends, the reading of its response included."""
+        attempt = self._sending.get(gevent.getcurrent())
+        return attempt is not None and not attempt.streams
 
     def _on_event(self, report: dict[str, Any]) -> None:
         attempt: _Attempt | None = report.pop(_KEY, None) or self._sending.get(gevent.getcurrent())
@@ -189,16 +200,19 @@ class StockTurn:
 
         `start_ns` is for a request that is over already.
         """
+        session = self._session
         self._settle()
         self._end_deadline()
         arrival, self._arrival = self._arrival, None
-        arrival = arrival or further_arrival(self._session, self._task, start_ns)
-        if arrival is not None:
-            arrival.name(name)
-            if arrival.start_ns < 0:
-                arrival.start_ns = self._session.now_ns() if start_ns is None else max(start_ns, arrival.intended_ns)
-            self._session.recorder.started(arrival)
-            self._session.retries.arrived(name)
+        if arrival is None:
+            arrival = further_arrival(session, self._task, start_ns)
+            if arrival is None:
+                return None
+        elif arrival.start_ns < 0:
+            arrival.start_ns = session.now_ns() if start_ns is None else max(start_ns, arrival.intended_ns)
+        arrival.name(name)
+        session.recorder.started(arrival)
+        session.retries.arrived(name)
         return arrival
 
     def happened(self, report: dict[str, Any], end_ns: int) -> None:
@@ -228,8 +242,8 @@ class StockTurn:
             self.answered(arrival, outcome)
 
     def _settle(self) -> None:
-        arrival, self._answered = self._answered, None
-        if arrival is not None:
+        if self._answered is not None:
+            arrival, self._answered = self._answered, None
             self._session.recorder.settled(arrival)
 
     def _end_deadline(self) -> None:
@@ -239,17 +253,18 @@ class StockTurn:
 
 
 class _Attempt:
-    """A request on the wire, or one whose verdict is open; `renames` when the event says its name.
+    """A request on the wire, or one whose verdict is open; `greenlet` is for `Deadlines`.
 
-    `greenlet` is for `Deadlines`.
+    `renames` when the event says its name; `streams` when its response may be read after the request is over.
     """
 
-    __slots__ = ("arrival", "greenlet", "outcome", "owner", "renames")
+    __slots__ = ("arrival", "greenlet", "outcome", "owner", "renames", "streams")
 
-    def __init__(self, owner: StockTurn, arrival: Arrival, *, renames: bool) -> None:
+    def __init__(self, owner: StockTurn, arrival: Arrival, *, renames: bool, streams: bool) -> None:
         self.owner = owner
         self.arrival = arrival
         self.renames = renames
+        self.streams = streams
         self.outcome: Outcome | None = None
         self.greenlet: Any = None
 

@@ -85,11 +85,11 @@ class TaskLoop:
 
     def _perform(self, member: _Member, execute: Callable[[Any, Any], object], task_set: Any, task: Any) -> None:
         """Execute a task, for an arrival in the open model; raises only what Locust's loop goes by."""
-        user, turn, noted = task_set.user, member.turn, self._task(task_set.user, task)
+        turn = member.turn
         arrival = drawn = None
         if member.pool is not None:
             arrival, member.held = member.held or member.pool.take(), None
-            drawn, arrival.task = arrival.task, noted
+            drawn, arrival.task = arrival.task, self._task(task_set.user, task)
         failure: Exception | None = None
         done: Exception | None = None
         turn.begin(arrival)
@@ -98,10 +98,10 @@ class TaskLoop:
         except END_OF_TASK as error:
             done = error
         except Exception as error:  # noqa: BLE001 - whatever a user's own code raises is a failed request
-            failure = what_failed(user, noted, error)
+            failure = what_failed(task_set.user, self._task(task_set.user, task), error)
         requested = finish(turn, failure)
         if arrival is not None and drawn is not None:
-            drawn.endpoint, arrival.task = noted.endpoint, drawn
+            drawn.endpoint, arrival.task = arrival.task.endpoint, drawn
             if not requested:
                 self._return(arrival, member, done)
         if done is not None:
