@@ -80,6 +80,19 @@ def _remove_toxic(step: Mapping[str, Any], _processes: Processes) -> None:
     ToxiproxyClient(*split(step["api"])).remove_toxic(step["proxy"], step["toxic"])
 
 
+def enable_proxy(api: str, proxy: str) -> Undo:
+    """Undo data: let a proxy listen again."""
+    return {"do": "enable-proxy", "api": api, "proxy": proxy}
+
+
+@undo_action(
+    "enable-proxy", lambda step: f"curl -d '{{\"enabled\": true}}' http://{step['api']}/proxies/{step['proxy']}"
+)
+def _enable_proxy(step: Mapping[str, Any], _processes: Processes) -> None:
+    if not refused(step["api"]):
+        ToxiproxyClient(*split(step["api"])).set_enabled(step["proxy"], enabled=True)
+
+
 def start_process(
     command: Command, protocol: str, address: str, *, path: str = "/healthz", afresh: bool = False
 ) -> Undo:

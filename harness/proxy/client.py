@@ -97,9 +97,13 @@ class ToxiproxyClient:
         toxicity: float = 1.0,
     ) -> None:
         """Put a toxic on a proxy; it acts on open connections at once."""
-        self._proxy(proxy).add_toxic(
-            name=name, type=type, stream=stream, attributes=dict(attributes), toxicity=toxicity
-        )
+        toxic = {"name": name, "type": type, "stream": stream, "toxicity": toxicity, "attributes": dict(attributes)}
+        try:
+            # The library's own way asks for all proxies first, which makes a fault late.
+            APIConsumer.post(f"/proxies/{proxy}/toxics", json=toxic)
+        except ProxyNotFoundError:
+            self._proxy(proxy)  # raises, and says which there are
+            raise
 
     def update_toxic(self, proxy: str, name: str, attributes: Mapping[str, int], toxicity: float | None = None) -> None:
         """Change attributes (those not named stay as they are) and, unless None, the toxicity of a toxic."""
@@ -122,11 +126,7 @@ class ToxiproxyClient:
 
     def set_enabled(self, proxy: str, enabled: bool) -> None:
         """Open or close a proxy; closing it drops its connections. Setting what is already set does nothing."""
-        known = self._proxy(proxy)
-        if enabled:
-            known.enable()
-        else:
-            known.disable()
+        APIConsumer.post(f"/proxies/{proxy}", json={"enabled": enabled})
 
     def set_upstream(self, proxy: str, upstream: str) -> None:
         """Relay to another `host:port` from now on, on the same listen address and through the same toxics.

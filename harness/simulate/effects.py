@@ -55,6 +55,11 @@ def effect_of(fault: PlannedFault) -> Effect:
     """What a planned fault does to a model. Raises ScenarioError for one that can't be simulated."""
     match fault.kind:
         case "latency":
+            if fault.places or fault.params["direction"] != "downstream" or fault.params["toxicity"] < 1:
+                raise ScenarioError(
+                    f"the fault `{fault.id}` can't be simulated",
+                    remedy="latency can be on one edge, downstream and on every connection",
+                )
             latency_s, jitter_s = float(fault.params["latency"]), float(fault.params["jitter"])
             return Latency(fault.edge, fault.at_s, fault.end_s, latency_s, jitter_s)
         case "redis-down":

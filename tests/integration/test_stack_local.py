@@ -46,7 +46,8 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 
 
 def latency(edge: str, seconds: float, *, at_s: float = 0.0, for_s: float = 1.0) -> PlannedFault:
-    return PlannedFault("slow", "latency", at_s, for_s, {"latency": seconds, "jitter": 0.0}, edge.split("->")[1], edge)
+    params = {"latency": seconds, "jitter": 0.0, "direction": "downstream", "toxicity": 1.0}
+    return PlannedFault("slow", "latency", at_s, for_s, params, edge.split("->")[1], edge)
 
 
 def redis_down(*, at_s: float = 0.0, for_s: float = 1.0) -> PlannedFault:
