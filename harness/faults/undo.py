@@ -137,6 +137,16 @@ def _continue_process(step: Mapping[str, Any], _processes: Processes) -> None:
         process.send_signal(signal.SIGCONT)
 
 
+def end_process(command: Command) -> Undo:
+    """Undo data: end the process of that name that this run has started, if there is one."""
+    return {"do": "end-process", "name": command.name, "argv": list(command.argv)}
+
+
+@undo_action("end-process", lambda step: f"pkill -KILL -f -x {shlex.quote(shlex.join(step['argv']))}")
+def _end_process(step: Mapping[str, Any], processes: Processes) -> None:
+    processes.kill(step["name"])
+
+
 def admit_endpoint(control: str, name: str) -> Undo:
     """Undo data: let the service whose control port is `control` send connections to an endpoint again."""
     return {"do": "admit-endpoint", "control": control, "name": name}

@@ -1,0 +1,369 @@
+"""Resource faults: a part of the target gets less of the processor, of memory or of descriptors than it needs.
+
+Only the target's own processes are limited, and what competes with them is bounded in size and time: the machine and
+the load generator keep theirs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+import psutil
+
+from harness.errors import HarnessError, StackError
+from harness.faults.base import Fault, FaultableStack, FaultableTarget, Param, Undo
+from harness.faults.catalogue import fault
+from harness.faults.course import Course
+from harness.faults.limits import (
+    descriptor_limit,
+    get_limit,
+    lower_limit,
+    pin,
+    private_bytes,
+    restore_cpus,
+    restore_limits,
+)
+from harness.faults.members import members, names
+from harness.faults.undo import end_process
+from harness.ledger import ProcessMark
+from harness.plan import PlannedFault
+from harness.probes import split
+from harness.processes import Command
+from harness.units import format_size
+
+MARGIN_S = 10.0
+"""A companion ends by itself so long after the fault should have ended."""
+ANSWER_S = 0.3
+ROUNDS = 10
+RESTART_S = 15.0
+CHECK_S = 0.1
+_HELLO = {"redis": b"PING\r\n", "http": b"GET /healthz HTTP/1.1\r\nHost: probe\r\n\r\n"}
+"""Something to answer, after which the connection stays open."""
+RESERVE = 0.5
+"""The share of the machine's free memory that a fault leaves alone."""
+
+
+def _companion(fault: Fault, name: str, *words: object) -> Command:
+    """A companion of a target's process, beside it and as important as it."""
+    beside = fault.stack.command(name)
+    seconds = fault.planned.for_s + MARGIN_S
+    work, *numbers = words
+    return Command(
+        name=f"{fault.planned.id}-{name}",
+        argv=(sys.executable, "-m", "harness.faults.companion", str(work), f"{seconds:g}", *map(str, numbers)),
+        log=beside.log,
+        nice=beside.nice,
+    )
+
+
+@fault(
+    "cpu-burn",
+    family="resources",
+    place="component",
+    capability="process",
+    layer="processor",
+    params={
+        "burners": Param(
+            "integer",
+            "processes that compete on the same processor, each as important as the target: with 3 of them a busy "
+            "target gets a quarter",
+            default=3,
+            least=1,
+            most=8,
+        )
+    },
+)
+class CpuBurn(Fault):
+    """A part of the target shares one processor with others that use all they get."""
+
+    def __init__(self, planned: PlannedFault, stack: FaultableStack) -> None:
+        super().__init__(planned, stack)
+        self._names = names(self)
+        self._burners = [
+            Command(f"{base.name}-{number}", base.argv, base.log, nice=base.nice)
+            for base in (_companion(self, self._names[0], "burn"),)
+            for number in range(1, int(planned.params["burners"]) + 1)
+        ]
+        self._running: list[ProcessMark] = []
+        self._marks: tuple[ProcessMark, ...] = ()
+        self._before: tuple[float, float] | None = None
+
+    def prepare(self) -> None:
+        """Find the processes, and the processor that they will have."""
+        self._marks = tuple(mark for name in self._names for mark in members(self.stack, name))
+        self._cpu = max(os.sched_getaffinity(self._marks[0].pid))
+
+    def undo(self) -> Sequence[Undo]:
+        """End the burners, and let the target run everywhere again."""
+        return [*(end_process(burner) for burner in self._burners), restore_cpus(self._marks)]
+
+    def inject(self) -> None:
+        """Put the target on one processor, and the burners beside it."""
+        for mark in self._marks:
+            pin(mark.pid, [self._cpu])
+        for burner in self._burners:
+            mark = self.stack.spawn(burner)
+            pin(mark.pid, [self._cpu])
+            self._running.append(mark)
+
+    def is_active(self) -> bool:
+        """Together the burners get at least a third of the processor's time, as measured by the kernel."""
+        now = time.monotonic(), sum(_cpu_seconds(mark) for mark in self._running)
+        if self._before is None:
+            self._before = now
+        elapsed_s = now[0] - self._before[0]
+        return elapsed_s >= CHECK_S and (now[1] - self._before[1]) / elapsed_s >= 1 / 3
+
+    def is_clear(self) -> bool:
+        """No burner runs, and the target may use other processors."""
+        free = all(len(os.sched_getaffinity(mark.pid)) > 1 for mark in self._marks if mark.find())
+        return not any(mark.find() for mark in self._running) and (free or os.cpu_count() == 1)
+
+
+@fault(
+    "memory-pressure",
+    family="resources",
+    place="component",
+    capability="process",
+    layer="memory",
+    params={
+        "headroom": Param(
+            "size", "what each process may still take, beyond what it has when the fault begins", default=2e6, least=0
+        )
+    },
+)
+class MemoryPressure(Fault):
+    """The kernel gives a part of the target hardly any more memory: what it asks for beyond that fails."""
+
+    def __init__(self, planned: PlannedFault, stack: FaultableStack) -> None:
+        super().__init__(planned, stack)
+        self._names = names(self)
+        self._headroom = int(planned.params["headroom"])
+        self._marks: tuple[ProcessMark, ...] = ()
+        self._limits: dict[int, int] = {}
+
+    def undo(self) -> Sequence[Undo]:
+        """Give the processes their limits back; start what did not survive."""
+        self._marks = tuple(mark for name in self._names for mark in members(self.stack, name))
+        return [restore_limits("data", self._marks), *map(self.stack.start_undo, self._names)]
+
+    def inject(self) -> None:
+        """Lower the limit of private memory of every process to what it has, plus the headroom."""
+        for name in self._names:
+            self.stack.may_die(name)
+        for mark in self._marks:
+            with contextlib.suppress(ProcessLookupError):
+                self._limits[mark.pid] = private_bytes(mark.pid) + self._headroom
+                lower_limit(mark.pid, "data", self._limits[mark.pid])
+
+    def is_active(self) -> bool:
+        """No process has more room than that, as the kernel counts, or one has failed for want of it."""
+        return all(self._room(mark) <= self._headroom for mark in self._marks)
+
+    def is_clear(self) -> bool:
+        """The processes are ready, and have other limits than those of the fault."""
+        limited = any(
+            get_limit(mark.pid, "data")[0] == self._limits.get(mark.pid) for mark in self._marks if mark.find()
+        )
+        return not limited and all(map(self.stack.is_ready, self._names))
+
+    def _room(self, mark: ProcessMark) -> float:
+        try:
+            limit, _ = get_limit(mark.pid, "data")
+            return float("inf") if limit < 0 else limit - private_bytes(mark.pid)
+        except ProcessLookupError:
+            return 0.0
+
+
+@fault(
+    "fd-exhaustion",
+    family="resources",
+    place="component",
+    capability="process",
+    layer="descriptors",
+    params={
+        "spare": Param(
+            "integer", "descriptors that it may open beyond those it has when the fault begins", default=0, most=200
+        )
+    },
+)
+class FdExhaustion(Fault):
+    """A part of the target runs out of descriptors (EMFILE): it gets no new connection or file; some programs end."""
+
+    def __init__(self, planned: PlannedFault, stack: FaultableStack) -> None:
+        super().__init__(planned, stack)
+        self._names = names(self)
+        self._spare = int(planned.params["spare"])
+        self._marks: dict[str, tuple[ProcessMark, ...]] = {}
+
+    @classmethod
+    def refusal(cls, planned: PlannedFault, target: FaultableTarget) -> str:
+        """PostgreSQL serves every connection with a process of its own."""
+        if target.component_protocol(planned.component) == "postgres":
+            return (
+                "PostgreSQL has a process, and so descriptors of its own, for every connection: use `pool-exhaustion`"
+            )
+        return ""
+
+    def undo(self) -> Sequence[Undo]:
+        """Give the processes their limits back; start what did not survive."""
+        self._marks = {name: members(self.stack, name) for name in self._names}
+        every = [mark for marks in self._marks.values() for mark in marks]
+        return [restore_limits("nofile", every), *map(self.stack.start_undo, self._names)]
+
+    def inject(self) -> None:
+        """One limit for all processes of a replica, as `ulimit` would have it: that of the one that has most open."""
+        for name, marks in self._marks.items():
+            self.stack.may_die(name)
+            limit = max(descriptor_limit(mark.pid, self._spare) for mark in marks if mark.find())
+            for mark in marks:
+                with contextlib.suppress(ProcessLookupError):
+                    lower_limit(mark.pid, "nofile", limit)
+
+    def is_active(self) -> bool:
+        """Once the spare ones are taken, a new connection gets no answer."""
+        return all(self._turns_away(name) for name in self._names)
+
+    def is_clear(self) -> bool:
+        """New connections are served beyond the spare ones."""
+        return not any(self._turns_away(name) for name in self._names)
+
+    def _turns_away(self, name: str) -> bool:
+        """Whether one of some more connections than the spare ones, all open at once, is not answered."""
+        protocol, address = self.stack.protocol(self.planned.component), split(self.stack.address(name))
+        with ExitStack() as held:
+            for _ in range(self._spare + ROUNDS):
+                try:
+                    connection = held.enter_context(socket.create_connection(address, timeout=ANSWER_S))
+                    connection.sendall(_HELLO[protocol])
+                    if not connection.recv(4096):
+                        return True
+                except OSError:
+                    return True
+        return False
+
+
+@fault(
+    "memory-leak",
+    family="resources",
+    place="component",
+    capability="process",
+    layer="memory",
+    params={
+        "rate": Param("byte-rate", "how fast it grows", default=20e6, least=1e5, most=2e8),
+        "limit": Param(
+            "size",
+            "what the process and the leak may hold together, as a pod's memory limit; at the limit it is killed",
+            default=256e6,
+            least=3e7,
+        ),
+    },
+)
+class MemoryLeak(Fault):
+    """Memory leaks beside a process until both reach their limit: then it is killed and started again, as a pod is.
+
+    The leak is real memory, held by a process of the harness that counts with the target's as one pod.
+    """
+
+    def __init__(self, planned: PlannedFault, stack: FaultableStack) -> None:
+        super().__init__(planned, stack)
+        (self._name, *_) = names(self)
+        self._limit = float(planned.params["limit"])
+        self._rate = float(planned.params["rate"])
+        self._leak = _companion(self, self._name, "hoard", self._rate, self._limit)
+        self._command = stack.command(self._name)
+        self._course = Course(self._grow)
+        self._kills = 0
+
+    @classmethod
+    def refusal(cls, planned: PlannedFault, target: FaultableTarget) -> str:
+        """One pod leaks, not all."""
+        if planned.component in planned.where and len(target.instances(planned.component)) > 1:
+            one = target.instances(planned.component)[0]
+            return f"a leak is in one process: say which replica, such as `on: {one}`"
+        return ""
+
+    def prepare(self) -> None:
+        """Raise HarnessError unless there is room for the leak, in the limit and on this machine."""
+        used = self._pod_bytes()
+        if used >= self._limit:
+            raise HarnessError(
+                f"{self._name} has {format_size(round(used, -5))} already, more than the limit",
+                remedy="raise the fault's `limit`",
+            )
+        free = psutil.virtual_memory().available * RESERVE
+        if self._limit - used > free:
+            raise HarnessError(
+                f"the leak may take {format_size(round(free, -6))} of this machine's memory at most",
+                remedy="lower the fault's `limit`",
+            )
+
+    def undo(self) -> Sequence[Undo]:
+        """End the leak; start the process if it was just killed."""
+        return [end_process(self._leak), self.stack.start_undo(self._name)]
+
+    def inject(self) -> None:
+        """Begin to leak."""
+        self.stack.may_die(self._name)
+        self.stack.spawn(self._leak)
+        self._course.start()
+
+    def halt(self) -> None:
+        """Kill and start no more."""
+        self._course.halt()
+
+    def is_active(self) -> bool:
+        """The leak has grown, or has already cost a life."""
+        return self._kills > 0 or self._leaked_bytes() >= min(1e6, self._rate)
+
+    def is_clear(self) -> bool:
+        """The memory is given back, and the process is ready."""
+        return not self._leaked_bytes() and self.stack.is_ready(self._name)
+
+    def _grow(self) -> None:
+        while True:
+            self._course.wait_until(lambda: self._pod_bytes() + self._leaked_bytes() >= self._limit)
+            self._kills += 1
+            self.stack.kill(self._leak.name)
+            self.stack.kill(self._name)
+            self.tell("component.stopped", self._name)
+            self.stack.spawn(self._command)
+            self.stack.may_die(self._name)
+            self._course.wait_until(lambda: self.stack.is_ready(self._name), timeout_s=RESTART_S)
+            self.tell("component.started", self._name)
+            self.stack.spawn(self._leak)
+
+    def _pod_bytes(self) -> int:
+        try:
+            return sum(map(_resident, members(self.stack, self._name)))
+        except StackError:
+            return 0
+
+    def _leaked_bytes(self) -> int:
+        try:
+            return _resident(self.stack.mark(self._leak.name))
+        except StackError:
+            return 0
+
+
+def _cpu_seconds(mark: ProcessMark) -> float:
+    process = mark.find()
+    try:
+        return sum(process.cpu_times()[:2]) if process else 0.0
+    except psutil.NoSuchProcess:
+        return 0.0
+
+
+def _resident(mark: ProcessMark) -> int:
+    """Bytes of memory that a process holds (RSS); 0 when it has ended."""
+    process = mark.find()
+    try:
+        return int(process.memory_info().rss) if process else 0
+    except psutil.NoSuchProcess:
+        return 0

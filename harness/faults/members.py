@@ -1,0 +1,48 @@
+"""The processes behind the names in a scenario: a replica is one that was started, and all that it started."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import psutil
+
+from harness.faults.base import Fault, FaultableStack
+from harness.ledger import ProcessMark, mark_of
+
+
+def names(fault: Fault) -> tuple[str, ...]:
+    """The servers and replicas that a fault hits; a whole component stands for all of its own."""
+    components = {name for name in fault.planned.where if name == fault.planned.component}
+    return tuple(
+        name
+        for place in fault.planned.where
+        for name in (fault.stack.instances(place) if place in components else (place,))
+    )
+
+
+def members(stack: FaultableStack, name: str) -> tuple[ProcessMark, ...]:
+    """A server's or replica's process with all its descendants. Raises StackError when it does not run."""
+    first = stack.mark(name)
+    process = first.find()
+    if process is None:
+        return ()
+    return first, *_descendants(process, name)
+
+
+def as_data(mark: ProcessMark) -> dict[str, Any]:
+    """A process in undo data."""
+    return {"name": mark.name, "pid": mark.pid, "created": mark.created}
+
+
+def find(data: Mapping[str, Any]) -> psutil.Process | None:
+    """The process of undo data, unless it has ended."""
+    return ProcessMark(data["name"], data["pid"], data["created"], 0).find()
+
+
+def _descendants(process: psutil.Process, name: str) -> Iterator[ProcessMark]:
+    for child in process.children(recursive=True):
+        try:
+            yield mark_of(child.pid, name, 0)
+        except psutil.NoSuchProcess:
+            continue
