@@ -254,5 +254,8 @@ def _sources(stack: LocalStack) -> list[Source]:
     ]
     engines = {"postgres": sources.postgres, "redis": sources.valkey}
     servers = [engines[stack.protocol(name)](name, address) for name, address in stack.servers.items()]
+    for group in stack.watched:
+        servers.append(sources.valkey(group.replica, group.addresses[group.replica]))
+        servers += [sources.sentinel(name, group.addresses[name]) for name in group.sentinels]
     proxies = sources.proxies(stack.proxy_api, {edge.proxy: f"proxy:{edge.destination}" for edge in stack.edges})
     return [*pages, *servers, proxies]

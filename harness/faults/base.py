@@ -25,6 +25,7 @@ CAPABILITIES: Mapping[str, str] = {
     "edge": "has a proxy of the harness on it",
     "process": "is a process that the harness started",
     "replicas": "has two replicas or more",
+    "sentinel": "is watched by sentinels (`sentinel: true` in the target's manifest)",
 }
 """What a fault may need of the place where it acts, in words that follow the place's name."""
 
@@ -77,6 +78,9 @@ class FaultableTarget(Protocol):
     def capabilities(self, component: str) -> frozenset[str]:
         """Which of `CAPABILITIES` a component has."""
 
+    def down_after_s(self, component: str) -> float:
+        """How long a server that sentinels watch is silent until they take it to be down."""
+
     def check_setting(self, name: str, value: str) -> None:
         """Raise ValueError unless the target has that setting and the value fits its type."""
 
@@ -119,6 +123,9 @@ class FaultableStack(Protocol):
     def protocol(self, component: str) -> str:
         """`postgres`, `redis` or `http`."""
 
+    def sentinels(self, component: str) -> tuple[str, ...]:
+        """`host:port` of the sentinels that watch over a server; none over most."""
+
     def is_ready(self, name: str) -> bool:
         """Whether a process answers its readiness probe now."""
 
@@ -155,7 +162,7 @@ class Fault(ABC):
 
     Order: `prepare` -> `undo` into the ledger -> wait for the instant -> `inject` -> `is_active` until it is ->
     wait -> `halt` -> the undo -> `is_clear` until it is. `confirm_s` and `clear_s` bound how long each of the two
-    probes is repeated. `tell(kind, component)` puts an event on record (`component.stopped`, `component.started`).
+    probes is repeated. `tell(kind, component, **fields)` puts an event on record (`component.stopped`, `probe`, ...).
     """
 
     confirm_s: float = 5.0
@@ -164,7 +171,7 @@ class Fault(ABC):
     def __init__(self, planned: PlannedFault, stack: FaultableStack) -> None:
         self.planned = planned
         self.stack = stack
-        self.tell: Callable[[str, str], None] = lambda _kind, _component: None
+        self.tell: Callable[..., None] = lambda _kind, _component, **_fields: None
 
     @classmethod
     def refusal(cls, planned: PlannedFault, target: FaultableTarget) -> str:  # noqa: ARG003

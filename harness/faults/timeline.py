@@ -98,7 +98,9 @@ class FaultTimeline:
 
     def _carry_out(self, planned: PlannedFault) -> None:
         fault = catalogue()[planned.kind].make(planned, self._stack)
-        fault.tell = lambda kind, component: self._tell(planned, kind, now_ns(), component=component)
+        fault.tell = lambda kind, component, **fields: self._tell(
+            planned, kind, now_ns(), component=component, **fields
+        )
         self._prepare(planned, fault)
         mark = UndoMark(
             id=f"{self._arm}:{planned.id}",

@@ -13,7 +13,7 @@ from harness import units
 from harness.errors import ScenarioError, nearest
 from harness.scenario.document import Document, Keys
 from harness.scenario.source import read_file
-from harness.scenario.types import Count, Flag, Name, SettingValue, Text, kind_of
+from harness.scenario.types import Count, Duration, Flag, Name, SettingValue, Text, kind_of
 from harness.scenario.validation import validate
 
 MANIFEST = "target.yaml"
@@ -74,6 +74,10 @@ class Server(_Part):
     """A real server that the harness boots on loopback."""
 
     engine: Literal["postgres", "redis"]
+    sentinel: Flag = Field(
+        False, description="of redis: with a replica, and three sentinels that promote it if need be"
+    )
+    down_after: Duration = Field(1.0, description="how long a server is silent until a sentinel takes it to be down")
 
 
 class Command(_Part):
@@ -158,7 +162,13 @@ class Target(Manifest):
 
     def capabilities(self, component: str) -> frozenset[str]:
         """What faults can count on there, of `harness.faults.base.CAPABILITIES`."""
-        return frozenset({"process", "replicas"} if len(self.instances(component)) > 1 else {"process"})
+        found = {"process", "replicas"} if len(self.instances(component)) > 1 else {"process"}
+        watched = component in self.servers and self.servers[component].sentinel
+        return frozenset({*found, "sentinel"} if watched else found)
+
+    def down_after_s(self, component: str) -> float:
+        """How long a server that sentinels watch is silent until they take it to be down."""
+        return self.servers[component].down_after
 
     def check_setting(self, name: str, value: str) -> None:
         """Raise ValueError unless the target has that setting and the value fits its type."""
@@ -250,6 +260,11 @@ def _check_components(target: Target, document: Document) -> None:
                 raise document.key_error((kind, name), "the name is taken by the harness", remedy="choose another")
             if kind == "processes" and name in target.servers:
                 raise document.key_error((kind, name), "is a server already", remedy="choose another name")
+    for name, server in target.servers.items():
+        if server.sentinel and server.engine != "redis":
+            raise document.error(
+                ("servers", name, "sentinel"), "sentinels watch over Redis only", remedy="leave it out"
+            )
     if target.entry not in target.processes:
         raise document.error(("entry",), f"no process `{target.entry}`", remedy=nearest(target.entry, target.processes))
     for index, (source, destination) in enumerate(target.edges):

@@ -67,7 +67,8 @@ presets:
   careless: {}
   careful: {redis_timeout: 100ms}
 
-# Real servers that the harness boots on loopback. Engines: postgres, redis.
+# Real servers that the harness boots on loopback. Engines: postgres, redis. `sentinel: true` gives a redis a replica,
+# and three sentinels that promote it when the server has been silent for `down_after` (1s).
 servers:
   postgres: {engine: postgres}
   redis: {engine: redis}

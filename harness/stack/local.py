@@ -28,8 +28,9 @@ from harness.probes import probe, refused, split, wait_for
 from harness.processes import Command, Processes, tail
 from harness.proxy.client import ToxiproxyClient
 from harness.scenario.manifest import Target
-from harness.stack import postgres, valkey
+from harness.stack import postgres, sentinel, valkey
 from harness.stack.account import Account, unprivileged
+from harness.stack.sentinel import Watched
 
 ENGINES = {"postgres": postgres, "redis": valkey}
 READY_TIMEOUT_S = 30.0
@@ -94,6 +95,13 @@ class LocalStack:
         self._work = _scratch_root(self._account) / f"harness-{processes.run_id}"
         self._servers: dict[str, Command] = {}
         self._addresses = {name: _loopback(reserve_port()) for name in (*target.servers, PROXY, SERVICE, CONTROL)}
+        self.watched = tuple(
+            sentinel.watched(name, server, self._addresses[name], lambda: _loopback(reserve_port()))
+            for name, server in target.servers.items()
+            if server.sentinel
+        )
+        for group in self.watched:
+            self._addresses.update(group.addresses)
         self._edges = {
             f"{source}->{destination}": self._plan_edge(source, destination) for source, destination in self._pairs()
         }
@@ -109,6 +117,9 @@ class LocalStack:
             command = ENGINES[server.engine].prepare(name, port, self._work, self._logs, self._account)
             self._servers[name] = command
             self._processes.spawn(command)
+        for group in self.watched:
+            self._servers[group.replica] = sentinel.prepare_replica(group, self._work, self._logs, self._account)
+            self._processes.spawn(self._servers[group.replica])
         self._processes.spawn(self._proxy_command(), stdin=subprocess.PIPE)
         for name in self._servers:
             self._await(name, lambda name=name: self.is_ready(name))  # type: ignore[misc]
@@ -120,6 +131,8 @@ class LocalStack:
     def reset(self) -> None:
         """Bring everything to the state in which every arm starts: fresh data, fresh processes, empty pools."""
         self._processes.kill(SERVICE, *(replica.name for replica in self.replicas))
+        for group in self.watched:
+            self._regroup(group)
         self._run_reset()
         for replica in self.replicas:
             self._processes.spawn(self._process_command(replica))
@@ -129,6 +142,8 @@ class LocalStack:
         front = self._edges[f"{CLIENT}->{self.target.entry}"]
         path = self.target.processes[self.target.entry].ready
         self._await(SERVICE, lambda: probe("http", front.address, path=path).ok)
+        for group in self.watched:
+            self._await(group.replica, lambda group=group: sentinel.is_settled(group))  # type: ignore[misc]
 
     def down(self) -> None:
         """End every process and remove every file outside the results."""
@@ -138,6 +153,7 @@ class LocalStack:
     def check(self) -> None:
         """Raise StackError when a part has died that nobody killed on purpose."""
         ours = {PROXY, SERVICE, *self.target.servers, *(replica.name for replica in self.replicas)}
+        ours.update(*(group.members for group in self.watched))
         for name in ours.intersection(self._processes.dead()):
             raise StackError(
                 f"{name} died while the run was on\n{tail(self._log(name))}", remedy=f"see {self._log(name)}"
@@ -195,6 +211,10 @@ class LocalStack:
         """`postgres`, `redis` or `http`."""
         return self.target.component_protocol(component)
 
+    def sentinels(self, component: str) -> tuple[str, ...]:
+        """`host:port` of the sentinels that watch over a server; none over most."""
+        return next((group.sentinel_addresses for group in self.watched if group.name == component), ())
+
     def is_ready(self, name: str) -> bool:
         """Whether a server or replica answers its readiness probe now."""
         protocol, address, path = self._readiness(name)
@@ -243,10 +263,26 @@ class LocalStack:
     def _readiness(self, name: str) -> tuple[str, str, str]:
         """(protocol, address, path) of the probe that tells whether a process can serve."""
         if name in self._servers:
-            return self.protocol(name), self._addresses[name], ""
+            belongs_to = {group.replica: group.name for group in self.watched}
+            return self.protocol(belongs_to.get(name, name)), self._addresses[name], ""
         replica = self._replica(name)
         spec = self.target.processes[replica.component]
         return "http", replica.management_address if spec.management else replica.address, spec.ready
+
+    def _regroup(self, group: Watched) -> None:
+        """Start a watched server and all its company anew: it is the primary again, and nobody remembers anything."""
+        self._processes.kill(*reversed(group.members), group.name)
+        proxies = [edge.proxy for edge in self._edges.values() if edge.destination == group.name]
+        for proxy in proxies:
+            ToxiproxyClient(*split(self.proxy_api)).set_upstream(proxy, self._addresses[group.name])
+        for name in (group.name, group.replica):
+            self._processes.spawn(self._servers[name])
+        for name in (group.name, group.replica):
+            self._await(name, lambda name=name: self.is_ready(name))  # type: ignore[misc]
+        for command in sentinel.prepare_sentinels(group, self._work, self._logs):
+            self._processes.spawn(command)
+        follower = sentinel.prepare_follower(group, self.proxy_api, proxies, self._work, self._logs)
+        self._processes.spawn(follower, stdin=subprocess.PIPE)
 
     def _pairs(self) -> Iterable[tuple[str, str]]:
         return [(CLIENT, self.target.entry), *self.target.edges]

@@ -24,6 +24,8 @@ def prepare(name: str, port: int, folder: Path, logs: Path, _account: Account) -
             str(binary()),
             *("--bind", "127.0.0.1", "--port", str(port), "--dir", str(data)),
             *("--save", "", "--appendonly", "no", "--daemonize", "no"),
+            # A replica gets its data at once, not after waiting for others who may want it too.
+            *("--repl-diskless-sync-delay", "0"),
         ),
         log=str(logs / f"{name}.log"),
         cwd=str(data),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import psycopg
 import redis
@@ -16,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from harness.probes import split
 from harness.proxy.client import ToxiproxyClient
+from harness.redis_calls import connect
 
 Reading = tuple[str, str, float]
 TIMEOUT_S = 1.0
@@ -49,8 +51,13 @@ def postgres(component: str, address: str) -> Source:
 
 
 def valkey(component: str, address: str) -> Source:
-    """Clients and commands of a Redis or Valkey server."""
+    """Clients, commands and memory of a Redis or Valkey server, and whether it is a `primary` (1) or a replica (0)."""
     return Source(component, lambda: _redis(component, address))
+
+
+def sentinel(component: str, address: str) -> Source:
+    """What a sentinel has seen: clients, commands, and whether it takes the primary to be `down` (1) or not (0)."""
+    return Source(component, lambda: _sentinel(component, address))
 
 
 def proxies(api: str, component_of: dict[str, str]) -> Source:
@@ -111,16 +118,29 @@ def _postgres(component: str, address: str) -> list[Reading]:
 
 
 def _redis(component: str, address: str) -> list[Reading]:
-    host, port = split(address)
-    client = redis.Redis(host=host, port=port, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S)
-    try:
-        with client:
-            info = client.info()
-    except redis.RedisError as error:
-        raise SourceError(str(error)) from error
-    assert isinstance(info, dict)
+    info = _info(address)
     return [
         (component, "connections", float(info["connected_clients"])),
         (component, "requests_total", float(info["total_commands_processed"])),
         (component, "memory_bytes", float(info["used_memory"])),
+        (component, "primary", float(info["role"] == "master")),
     ]
+
+
+def _sentinel(component: str, address: str) -> list[Reading]:
+    info = _info(address)
+    return [
+        (component, "connections", float(info["connected_clients"])),
+        (component, "requests_total", float(info["total_commands_processed"])),
+        (component, "down", float(info["master0"]["status"] != "ok")),
+    ]
+
+
+def _info(address: str) -> dict[str, Any]:
+    try:
+        with connect(address, TIMEOUT_S) as client:
+            info = client.info()
+    except redis.RedisError as error:
+        raise SourceError(str(error)) from error
+    assert isinstance(info, dict)
+    return info

@@ -9,10 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from redis import Redis
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
-from redis.retry import Retry
 
 from harness.faults.base import Fault, FaultableStack, Param, Undo
 from harness.faults.catalogue import fault
@@ -20,8 +18,8 @@ from harness.faults.undo import continue_process, undo_action
 from harness.plan import PlannedFault
 from harness.probes import probe, refused, split
 from harness.processes import Processes
+from harness.redis_calls import attempt, connect
 
-TIMEOUT_S = 1.0
 _SAMPLE = 200
 """Keys that are weighed to know what the data takes."""
 
@@ -85,7 +83,7 @@ class RedisRestartEmpty(Fault):
         return probe("redis", self.stack.address(self.planned.component)).ok
 
     def _run(self) -> str:
-        with _connect(self.stack.address(self.planned.component)) as server:
+        with connect(self.stack.address(self.planned.component)) as server:
             return str(server.info("server")["run_id"])
 
 
@@ -113,7 +111,7 @@ class Flush(Fault):
 
     def inject(self) -> None:
         """Empty all databases, and count in the same transaction what they held in the first one."""
-        with _connect(self._address) as server, server.pipeline(transaction=True) as both:
+        with connect(self._address) as server, server.pipeline(transaction=True) as both:
             before, _, after = both.dbsize().flushall().dbsize().execute()
         self._lost = before - after
 
@@ -162,7 +160,7 @@ class RedisPause(Fault):
     def inject(self) -> None:
         """Stop the process, or have the server hold back writes: that ends by itself a while after the fault's end."""
         if self._writes_only:
-            with _connect(self._address) as server:
+            with connect(self._address) as server:
                 server.client_pause(round((self.planned.for_s + self.clear_s) * 1000), all=False)
         elif process := self.stack.mark(self.planned.component).find():
             process.send_signal(signal.SIGSTOP)
@@ -177,7 +175,7 @@ class RedisPause(Fault):
 
     def _answer(self) -> type[RedisError] | None:
         # Deleting a key that is not there is a write to the server all the same.
-        return _try(self._address, *(("DEL", _probe_key(self)) if self._writes_only else ("PING",)), timeout_s=0.2)
+        return attempt(self._address, *(("DEL", _probe_key(self)) if self._writes_only else ("PING",)), timeout_s=0.2)
 
 
 @fault(
@@ -217,7 +215,7 @@ class Maxmemory(Fault):
 
     def prepare(self) -> None:
         """Read the settings as they are, and weigh the data."""
-        with _connect(self._address) as server:
+        with connect(self._address) as server:
             self._before = server.config_get("maxmemory", "maxmemory-policy")
             memory = server.info("memory")
             if self._policy == "noeviction":
@@ -234,23 +232,23 @@ class Maxmemory(Fault):
 
     def inject(self) -> None:
         """Set the limit and the policy."""
-        with _connect(self._address) as server:
+        with connect(self._address) as server:
             server.config_set("maxmemory-policy", self._policy, "maxmemory", self._limit_bytes)
 
     def is_active(self) -> bool:
         """A write is refused, or keys have been evicted."""
-        with _connect(self._address) as server:
+        with connect(self._address) as server:
             return self._evictions(server) > self._evicted or self._write() is not None
 
     def is_clear(self) -> bool:
         """A write is accepted, and the server has as much memory as it uses."""
-        with _connect(self._address) as server:
+        with connect(self._address) as server:
             memory = server.info("memory")
         enough = not memory["maxmemory"] or memory["used_memory"] <= memory["maxmemory"]
         return enough and self._write() is None
 
     def _write(self) -> type[RedisError] | None:
-        return _try(self._address, "SET", _probe_key(self), "", "PX", "1")
+        return attempt(self._address, "SET", _probe_key(self), "", "PX", "1")
 
     @staticmethod
     def _evictions(server: Redis) -> int:
@@ -270,31 +268,8 @@ def _by_hand(step: Mapping[str, Any]) -> str:
 
 @undo_action("redis-command", _by_hand)
 def _redis_command(step: Mapping[str, Any], _processes: Processes) -> None:
-    with _connect(step["address"]) as server:
+    with connect(step["address"]) as server:
         server.execute_command(*step["words"])
-
-
-def _connect(address: str, timeout_s: float = TIMEOUT_S) -> Redis:
-    host, port = split(address)
-    return Redis(
-        host=host,
-        port=port,
-        protocol=2,
-        decode_responses=True,
-        socket_timeout=timeout_s,
-        socket_connect_timeout=timeout_s,
-        retry=Retry(NoBackoff(), 0),
-    )
-
-
-def _try(address: str, *words: str, timeout_s: float = TIMEOUT_S) -> type[RedisError] | None:
-    """Carry out a command; returns the kind of error when there was one."""
-    try:
-        with _connect(address, timeout_s) as server:
-            server.execute_command(*words)
-    except RedisError as error:
-        return type(error)
-    return None
 
 
 def _data_bytes(server: Redis) -> float:
