@@ -14,7 +14,7 @@ from harness.proxy.stage import Surroundings
 from harness.proxy.timers import Timers
 from harness.proxy.traffic import Traffic
 
-WRITE_BUFFER_BYTES = 256 * 1024
+WRITE_BUFFER_BYTES = 64 * 1024
 """What may wait in front of a socket that is not read, before the other side is paused."""
 
 _LINGER_0 = struct.pack("ii", 1, 0)

@@ -56,7 +56,7 @@ class Outlet:
         """Write; dropped once the stream has ended here."""
         if not self.ended:
             self._traffic.withheld -= chunk.size
-            self._transport.write(chunk.data)
+            self._transport.write(bytes(chunk.data))  # a copy of a piece, as a view would keep all it was cut from
 
     def end(self) -> None:
         """Close the socket when all is written. There is no half-close: this ends the other direction too."""

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable
@@ -25,6 +26,8 @@ def serve(config: ServerConfig, words: Callable[[ProxyServer], str], *, until_st
     Prints `words` once everything listens, and warnings on stderr. Raises HarnessError when it cannot start.
     """
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="proxy: %(levelname)s %(message)s")
+    _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))  # a connection takes two
     uvloop.run(_serve(config, words, until_stdin_closes=until_stdin_closes))
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
+import select
 import socket
 from dataclasses import dataclass
 from random import Random
@@ -17,6 +19,10 @@ from harness.proxy.traffic import Counters, Labels, Traffic
 
 ACCEPTS_AT_ONCE = 64
 ACCEPT_PAUSE_S = 0.1
+SPARED_FILES = 64
+"""File descriptors that no proxied connection may take: a server that has none left for its API can't be helped."""
+HANG_UP_LOOK_S = 1.0
+"""How often it is looked whether a client still waits for an upstream that takes its time."""
 
 _log = logging.getLogger(__name__)
 
@@ -115,16 +121,22 @@ class Proxy:
             except (BlockingIOError, ConnectionAbortedError):
                 return
             except OSError as error:
-                _log.warning("%s cannot accept: %s; trying again in %s s", self.name, error, ACCEPT_PAUSE_S)
-                self._rest(self._listener)
+                self._rest(self._listener, str(error))
+                return
+            # the lowest free number is taken first, so this one tells how many are; each dial will take one more
+            if client.fileno() + len(self._dials) >= resource.getrlimit(resource.RLIMIT_NOFILE)[0] - SPARED_FILES:
+                client.close()
+                self._rest(self._listener, "too many open files")
                 return
             client.setblocking(False)
             dial = asyncio.ensure_future(self._connect(client))
             self._dials.add(dial)
             dial.add_done_callback(self._dials.discard)
+            asyncio.get_running_loop().call_later(HANG_UP_LOOK_S, _end_if_hung_up, client, dial)
 
-    def _rest(self, listener: socket.socket) -> None:
+    def _rest(self, listener: socket.socket, reason: str) -> None:
         """Out of file descriptors or memory: leave the backlog alone for a moment."""
+        _log.warning("%s cannot accept: %s; trying again in %s s", self.name, reason, ACCEPT_PAUSE_S)
         loop = asyncio.get_running_loop()
         loop.remove_reader(listener)
 
@@ -164,3 +176,15 @@ def _close(client: socket.socket, upstream: Endpoint | None) -> None:
     client.close()
     if upstream is not None:
         upstream.transport.abort()
+
+
+def _end_if_hung_up(client: socket.socket, dial: asyncio.Task[None]) -> None:
+    """An upstream that never answers must not keep the sockets of all who have given up on it."""
+    if dial.done():
+        return
+    poll = select.poll()
+    poll.register(client, select.POLLRDHUP)
+    if poll.poll(0):
+        dial.cancel()
+    else:
+        asyncio.get_running_loop().call_later(HANG_UP_LOOK_S, _end_if_hung_up, client, dial)

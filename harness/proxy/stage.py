@@ -17,6 +17,9 @@ from typing import Protocol
 from harness.proxy.timers import Timer, Timers
 from harness.proxy.toxics.base import Chunk, Forward, Pipe, Receive, Reset, Signal, Toxic, Until
 
+STEPS_AT_ONCE = 64
+"""What a pipe may do before everything else in the loop has its turn: 64 KiB in single bytes would take a second."""
+
 
 class Outgoing(Protocol):
     """Where chunks go: the next stage, or the socket."""
@@ -173,9 +176,18 @@ class Stage:
         self._timer = None
         self._wake(Signal.TIMED_OUT if self._waits is _Waits.INPUT else Signal.DONE)
 
+    def _sleep(self, until_ns: int) -> None:
+        self._waits = _Waits.TIME
+        self._timer = self._surroundings.timers.call_at(until_ns, self._on_timer)
+
     def _run(self, answer: Chunk | Signal | None) -> None:
-        """Step the pipe until it has to wait; `answer` is None to start it."""
+        """Step the pipe until it has to wait, or has had its turn; `answer` is None to start it."""
+        steps = 0
         while self._waits is _Waits.NOTHING:
+            steps += 1
+            if steps > STEPS_AT_ONCE and answer is Signal.DONE:
+                self._sleep(self.now_ns())
+                return
             try:
                 command = next(self._pipe) if answer is None else self._pipe.send(answer)
             except StopIteration:
@@ -201,8 +213,7 @@ class Stage:
             case Until(when_ns):
                 if when_ns <= self.now_ns():
                     return Signal.DONE
-                self._waits = _Waits.TIME
-                self._timer = self._surroundings.timers.call_at(when_ns, self._on_timer)
+                self._sleep(when_ns)
                 return None
             case Forward(size):
                 self._forward(size)

@@ -787,14 +787,16 @@ def test_a_fin_closes_both_ways(server: Server, upstream: Upstream) -> None:
         assert client.recv(1) == b""
 
 
-def test_a_reset_reaches_the_other_end_as_eof(server: Server, upstream: Upstream) -> None:
+@pytest.mark.parametrize("resetting", ["client", "upstream"])
+def test_a_reset_reaches_the_other_end_as_eof(server: Server, upstream: Upstream, resetting: str) -> None:
     port = server.proxy(upstream.port)
-    with upstream.listener, connect(port) as client, upstream.accept() as accepted:
-        client.sendall(b"x")
-        assert accepted.recv(1) == b"x"
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-        client.close()
-        assert accepted.recv(1) == b""
+    with connect(port) as client, upstream.accept() as accepted:
+        one, other = (client, accepted) if resetting == "client" else (accepted, client)
+        one.sendall(b"x")
+        assert other.recv(1) == b"x"
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        one.close()
+        assert other.recv(1) == b""
 
 
 def _echo(upstream: Upstream, connections: int = 1) -> None:

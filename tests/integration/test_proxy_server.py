@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import json
 import os
 import re
 import signal
@@ -14,31 +13,10 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
-
-COMMAND = [sys.executable, "-m", "harness.proxy", "--port", "0"]
-
-
-def start(*options: str, **popen: Any) -> tuple[subprocess.Popen[str], int]:
-    process = subprocess.Popen([*COMMAND, *options], stdout=subprocess.PIPE, text=True, **popen)
-    assert process.stdout is not None
-    ready = json.loads(process.stdout.readline())
-    assert ready["event"] == "ready"
-    return process, ready["port"]
-
-
-def ask(port: int, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    try:
-        connection.request(method, path, None if body is None else json.dumps(body))
-        reply = connection.getresponse()
-        text = reply.read()
-        return reply.status, json.loads(text) if text else None
-    finally:
-        connection.close()
+from proxy_process import COMMAND, add_proxy, address, ask, connect, start
 
 
 @pytest.fixture(scope="module")
@@ -61,20 +39,6 @@ def upstream() -> Iterator[socket.socket]:
     with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
         listener.settimeout(5)
         yield listener
-
-
-def add_proxy(api: int, upstream: str, name: str = "p") -> int:
-    status, proxy = ask(api, "POST", "/proxies", {"name": name, "listen": "127.0.0.1:0", "upstream": upstream})
-    assert status == 201, proxy
-    return int(proxy["listen"].rpartition(":")[2])
-
-
-def address(listener: socket.socket) -> str:
-    return f"127.0.0.1:{listener.getsockname()[1]}"
-
-
-def connect(port: int) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port), timeout=5)
 
 
 def fill(sock: socket.socket, size: int) -> int:
@@ -275,32 +239,44 @@ def test_an_upstream_that_does_not_answer_blocks_nobody(api: int, upstream: sock
         sock.close()
 
 
-@pytest.mark.parametrize("toxic", [None, "noop", "latency", "bandwidth", "slicer"])
+@pytest.mark.parametrize(
+    ("stream", "toxic", "attributes"),
+    [
+        ("upstream", None, {}),
+        ("downstream", None, {}),
+        ("upstream", "noop", {}),
+        ("upstream", "latency", {"latency": 50}),
+        ("downstream", "latency", {"latency": 50}),
+        ("upstream", "bandwidth", {"rate": 10_000_000}),
+        ("upstream", "slicer", {"average_size": 1000}),
+        ("upstream", "slicer", {"average_size": 1}),
+    ],
+)
 def test_a_slow_reader_does_not_grow_memory_and_loses_nothing(
-    process: tuple[subprocess.Popen[str], int], api: int, upstream: socket.socket, toxic: str | None
+    process: tuple[subprocess.Popen[str], int],
+    api: int,
+    upstream: socket.socket,
+    stream: str,
+    toxic: str | None,
+    attributes: dict[str, int],
 ) -> None:
     port = add_proxy(api, address(upstream))
     if toxic is not None:
-        settings = {
-            "noop": {},
-            "latency": {"latency": 50},
-            "bandwidth": {"rate": 10_000_000},
-            "slicer": {"average_size": 1000},
-        }
-        body = {"type": toxic, "stream": "upstream", "attributes": settings[toxic]}
+        body = {"name": "t", "type": toxic, "stream": stream, "attributes": attributes}
         assert ask(api, "POST", "/proxies/p/toxics", body)[0] == 200
     before = psutil.Process(process[0].pid).memory_info().rss
-    with connect(port) as client:
-        accepted, _ = upstream.accept()
-        with accepted:
-            sent = fill(client, 200_000_000)
-            assert sent < 100_000_000
-            assert psutil.Process(process[0].pid).memory_info().rss - before < 40_000_000
-            accepted.settimeout(5)
-            got = 0
-            while got < sent:
-                got += len(accepted.recv(1 << 20))
-            assert got == sent
+    with connect(port) as client, upstream.accept()[0] as accepted:
+        sender, reader = (client, accepted) if stream == "upstream" else (accepted, client)
+        sent = fill(sender, 200_000_000)
+        assert sent < 100_000_000
+        assert psutil.Process(process[0].pid).memory_info().rss - before < 40_000_000
+        if toxic is not None:
+            assert ask(api, "DELETE", "/proxies/p/toxics/t")[0] == 204
+        reader.settimeout(5)
+        got = 0
+        while got < sent:
+            got += len(reader.recv(1 << 20))
+        assert got == sent
 
 
 def test_toxics_change_while_a_client_does_not_read(api: int, upstream: socket.socket) -> None:

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from harness.proxy import stage as stage_module
-from harness.proxy.stage import Stage, Surroundings
+from harness.proxy.stage import STEPS_AT_ONCE, Stage, Surroundings
 from harness.proxy.timers import Timers
 from harness.proxy.toxics.bandwidth import BandwidthToxic
 from harness.proxy.toxics.base import Chunk, Toxic
@@ -185,6 +185,20 @@ def test_slicer_waits_after_every_piece(world: World) -> None:
     assert world.ended_ms == 4
 
 
+@pytest.mark.parametrize("then", ["on", "removed", "changed"])
+def test_single_bytes_leave_the_loop_to_others(world: World, then: str) -> None:
+    stage = world.stage(SlicerToxic(average_size=1))
+    world.send(stage, b"x" * 65536)
+    assert 0 < len(world.got) <= STEPS_AT_ONCE
+    world.send(stage, b"y")
+    if then == "removed":
+        stage.dismiss()
+    elif then == "changed":
+        stage.change(SlicerToxic(average_size=2))
+    world.advance(1)
+    assert world.data == b"x" * 65536 + b"y"
+
+
 @pytest.mark.parametrize("toxic", [SlicerToxic(1), SlicerToxic(7, 7), SlicerToxic(100, -99), SlicerToxic(3, 1)])
 def test_slices_add_up(toxic: SlicerToxic) -> None:
     for seed in range(30):
@@ -269,6 +283,7 @@ def test_a_full_receiver_holds_the_stage_and_a_full_stage_its_sender(world: Worl
     assert len(world.data) == 1000
     world.full = False
     stage.room()
+    world.advance(1)
     assert len(world.data) == sent
     assert not world.held_back
 
