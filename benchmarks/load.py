@@ -23,6 +23,7 @@ from typing import Final
 
 from generators import Figures, Generator, fast_http_user, find_k6, k6, ours
 from nginx import MissingProgramError, Nginx
+from tables import print_table, spread
 
 _GENERATORS: Final[dict[str, Generator]] = {"ours": ours, "k6": k6, "FastHttpUser": fast_http_user}
 _LEAST_RATIOS: Final = {"k6": 1.4, "FastHttpUser": 1.8}
@@ -114,28 +115,17 @@ def _print_table(rounds: Sequence[Round]) -> None:
         rows.append((
             name,
             _rate_words(rate),
-            _spread([figures.rate for figures in cell]),
-            _spread([figures.cpu_percent for figures in cell]),
-            _spread([figures.per_cpu_second for figures in cell]),
-            _spread(ratios, "{:.2f}x"),
-            f"{_spread([figures.lag_p50 for figures in cell], '{:.2f}')} / "
-            f"{_spread([figures.lag_p99 for figures in cell], '{:.2f}')}",
-            _spread([figures.response_p50 for figures in cell], "{:.2f}"),
-            _spread([figures.lost for figures in cell]),
-            _spread([figures.dropped for figures in cell]),
+            spread([figures.rate for figures in cell]),
+            spread([figures.cpu_percent for figures in cell]),
+            spread([figures.per_cpu_second for figures in cell]),
+            spread(ratios, "{:.2f}x"),
+            f"{spread([figures.lag_p50 for figures in cell], '{:.2f}')} / "
+            f"{spread([figures.lag_p99 for figures in cell], '{:.2f}')}",
+            spread([figures.response_p50 for figures in cell], "{:.2f}"),
+            spread([figures.lost for figures in cell]),
+            spread([figures.dropped for figures in cell]),
         ))  # fmt: skip
-    widths = [max(len(row[column]) for row in rows) for column in range(len(columns))]
-    for row in rows:
-        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
-
-
-def _spread(values: Sequence[float | None], form: str = "{:,.0f}") -> str:
-    """The median, with the smallest and largest when they differ; `-` when nothing is known."""
-    known = [value for value in values if value is not None]
-    if not known:
-        return "-"
-    middle, low, high = (form.format(value) for value in (median(known), min(known), max(known)))
-    return middle if low == high else f"{middle} [{low} to {high}]"
+    print_table(rows)
 
 
 def _rate_words(rate: float) -> str:
