@@ -25,8 +25,20 @@ from harness.stack.local import LocalStack
 SHOP = shipped("targets") / "sample-flask-app"
 
 
+def plan_for(target: Target, *entries: str) -> tuple[PlannedFault, ...]:
+    """Faults as in a scenario, planned for a target that need not run. Raises ScenarioError."""
+    text = "faults:\n" + "".join(f"  - {entry}\n" for entry in entries)
+    document = read_bytes(text.encode(), Path("faults.yaml"))
+    found = [FaultEntry.model_validate(one) for one in document.data["faults"]]
+    phases = (Phase("warm-up", -1.0, 0.0, 1.0), Phase("steady", 0.0, 600.0, 1.0))
+    return plan_faults(found, catalogue(), target, phases, document)
+
+
 class Bench:
-    """A stack with its ledger and processes; `boot` it, `down` it."""
+    """A stack with its ledger and processes, while it is `booted`.
+
+    What faults tell is kept: `events` as (kind, ns, fault), those about components also in `moves`, with the component.
+    """
 
     def __init__(self, folder: Path, *, target: Target | None = None, preset: str = "hardened") -> None:
         self.folder = RunFolder(folder)
@@ -44,6 +56,7 @@ class Bench:
             seed=1,
         )
         self.events: list[tuple[str, int, str]] = []
+        self.moves: list[tuple[str, int, str]] = []
 
     @contextmanager
     def booted(self) -> Iterator[Bench]:
@@ -57,21 +70,17 @@ class Bench:
 
     def plan(self, *entries: str) -> tuple[PlannedFault, ...]:
         """Faults as in a scenario; they count from the timeline's start: `"redis-down: {at: 0s, for: 1s}"`."""
-        text = "faults:\n" + "".join(f"  - {entry}\n" for entry in entries)
-        document = read_bytes(text.encode(), Path("faults.yaml"))
-        found = [FaultEntry.model_validate(one) for one in document.data["faults"]]
-        phases = (Phase("warm-up", -1.0, 0.0, 1.0), Phase("steady", 0.0, 600.0, 1.0))
-        return plan_faults(found, catalogue(), self.target, phases, document)
+        return plan_for(self.target, *entries)
 
     def timeline(self, *planned: PlannedFault) -> FaultTimeline:
-        """These faults, not started; their events go to `events` as (kind, ns, fault)."""
+        """These faults, not started."""
         return FaultTimeline(
             planned,
             arm="fault-1",
             stack=self.stack,
             processes=self.processes,
             ledger=self.ledger,
-            on_event=lambda kind, t_ns, fault, **_: self.events.append((kind, t_ns, fault)),
+            on_event=self._event,
         )
 
     @contextmanager
@@ -91,3 +100,8 @@ class Bench:
             timeline.revert_now()
         assert not timeline.errors, timeline.errors
         assert set(timeline.states.values()) == {"clear"}, timeline.states
+
+    def _event(self, kind: str, *, t_ns: int, fault: str, component: str, **_: object) -> None:
+        self.events.append((kind, t_ns, fault))
+        if kind.startswith("component."):
+            self.moves.append((kind.removeprefix("component."), t_ns, component))

@@ -73,7 +73,10 @@ class FaultableTarget(Protocol):
         """`postgres`, `redis` or `http`."""
 
     def instances(self, component: str) -> tuple[str, ...]:
-        """Names of a component's processes: `app-1`, `app-2`, or just `redis`."""
+        """Names of a component's processes: `app-1`, `app-2`, or just `redis`; of one of these, just that."""
+
+    def component_of(self, place: str) -> str:
+        """The component that a place is or belongs to: `app` of `app` and of `app-1`."""
 
     def capabilities(self, component: str) -> frozenset[str]:
         """Which of `CAPABILITIES` a component has."""
@@ -115,7 +118,7 @@ class FaultableStack(Protocol):
         """`host:port` that the edge's proxy leads to as long as no fault has led it elsewhere."""
 
     def instances(self, component: str) -> tuple[str, ...]:
-        """Names of a component's processes."""
+        """Names of a component's processes; of one of these, just that."""
 
     def address(self, name: str) -> str:
         """`host:port` of a process, or of the first one of a component, not through a proxy."""
@@ -178,6 +181,11 @@ class Fault(ABC):
         """Why the target cannot be hit like this, or "". Asked when a scenario is planned."""
         return ""
 
+    @classmethod
+    def out_at_once(cls, planned: PlannedFault, target: FaultableTarget) -> Mapping[str, int]:  # noqa: ARG003
+        """How many processes of a component answer nobody, at most at the same time, because of this; by component."""
+        return {}
+
     def prepare(self) -> None:  # noqa: B027  most faults have nothing to prepare
         """Whatever takes time and touches nothing: connecting, importing. Called shortly before the instant."""
 
@@ -220,6 +228,7 @@ class FaultType:
     place: Place
     make: Callable[[PlannedFault, FaultableStack], Fault]
     refusal: Callable[[PlannedFault, FaultableTarget], str] = lambda _planned, _target: ""
+    out_at_once: Callable[[PlannedFault, FaultableTarget], Mapping[str, int]] = lambda _planned, _target: {}
     params: Mapping[str, Param] = field(default_factory=dict)
     default_place: str = ""
     capability: str = "edge"

@@ -48,6 +48,7 @@ def fault(
             place=place,
             make=made,
             refusal=made.refusal,
+            out_at_once=made.out_at_once,
             params=dict(params or {}),
             default_place=default_place,
             capability=capability,

@@ -6,11 +6,14 @@ one, beside the shared ones here or in the module of a family of faults.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+import psutil
 
 from harness.endpoints import change_endpoint, change_path
 from harness.errors import NotRevertedError
@@ -126,15 +129,33 @@ def _start_process(step: Mapping[str, Any], processes: Processes) -> None:
 
 
 def continue_process(mark: ProcessMark) -> Undo:
-    """Undo data: let a process go on that was stopped by SIGSTOP."""
+    """Undo data: let a process that was stopped by SIGSTOP go on, with all its descendants."""
     return {"do": "continue-process", "name": mark.name, "pid": mark.pid, "created": mark.created}
 
 
-@undo_action("continue-process", lambda step: f"kill -CONT {step['pid']}")
+@undo_action("continue-process", lambda step: f"kill -CONT -- -{step['pid']} $(pgrep -P {step['pid']})")
 def _continue_process(step: Mapping[str, Any], _processes: Processes) -> None:
-    process = ProcessMark(step["name"], step["pid"], step["created"], signal.SIGTERM).find()
-    if process is not None:
-        process.send_signal(signal.SIGCONT)
+    for process in family_of(ProcessMark(step["name"], step["pid"], step["created"], signal.SIGTERM)):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGCONT)
+
+
+def family_of(mark: ProcessMark) -> Sequence[psutil.Process]:
+    """A live process and its live descendants, parents first, whatever group they are in; none when it has ended."""
+    process = mark.find()
+    try:
+        family = [process, *process.children(recursive=True)] if process else []
+    except psutil.NoSuchProcess:
+        return []
+    return [one for one in family if status_of(one) not in ("", psutil.STATUS_ZOMBIE)]
+
+
+def status_of(process: psutil.Process) -> str:
+    """Its status (psutil.STATUS_*), "" when it is gone."""
+    try:
+        return str(process.status())
+    except psutil.NoSuchProcess:
+        return ""
 
 
 def end_process(command: Command) -> Undo:
@@ -157,4 +178,5 @@ def admit_endpoint(control: str, name: str) -> Undo:
     lambda step: f"curl -X POST http://{step['control']}{change_path(step['name'], 'admit')}",
 )
 def _admit_endpoint(step: Mapping[str, Any], _processes: Processes) -> None:
-    change_endpoint(step["control"], step["name"], "admit")
+    if not refused(step["control"]):  # what is out of a service is so only as long as there is one
+        change_endpoint(step["control"], step["name"], "admit")

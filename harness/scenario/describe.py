@@ -215,7 +215,9 @@ def _limit_lines(plan: Plan, data: Mapping[str, Any]) -> Iterator[str]:
         return
     yield "allowed"
     if radius:
-        yield "  faults may touch " + (f"only {', '.join(radius['only'])}" if "only" in radius else "any place")
+        where = f"only {', '.join(radius['only'])}" if "only" in radius else "any place"
+        at_once = f", {radius['replicas']} of a component's processes at a time" if "replicas" in radius else ""
+        yield f"  faults may touch {where}{at_once}"
     if allowed:
         yield "  only " + "; ".join(allowed["windows"])
         begin = datetime.fromisoformat(allowed["next_start"])

@@ -204,10 +204,19 @@ def _exclude(one: tuple[PlannedFault, FaultType], other: tuple[PlannedFault, Fau
     layers = {one[1].layer, other[1].layer}
     excluded = {*one[1].excludes, *other[1].excludes}
     if "" not in layers and len(layers) == 2 and not layers & excluded:
-        return False
+        return _silences(one, other[0], target) or _silences(other, one[0], target)
     if one[0].edge and other[0].edge:
         return bool(set(one[0].where) & set(other[0].where))
     return bool(_hit(one[0], target) & _hit(other[0], target))
+
+
+def _silences(one: tuple[PlannedFault, FaultType], other: PlannedFault, target: Target) -> bool:
+    """Whether a fault takes away all that is at the far end of the other one's edge: nobody could see its effect."""
+    if not other.edge or one[0].edge:
+        return False
+    out = one[1].out_at_once(one[0], target)
+    ends = {place.partition("->")[2] for place in other.where}
+    return any(out.get(end, 0) >= len(target.instances(end)) for end in ends)
 
 
 def _hit(fault: PlannedFault, target: Target) -> set[str]:

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from harness import units
 from harness.allowed import Window, next_start
 from harness.errors import nearest
+from harness.faults.base import FaultType
 from harness.plan import Plan, PlannedFault
 from harness.scenario.document import Document
 from harness.scenario.manifest import Target
 from harness.scenario.models import AllowedTime, BlastRadius
 
 
-def check_blast_radius(radius: BlastRadius, faults: Sequence[PlannedFault], target: Target, document: Document) -> None:
-    """Raise ScenarioError when a fault would touch what is not in the blast radius."""
-    if radius.only is None:
-        return
+def check_blast_radius(
+    radius: BlastRadius,
+    faults: Sequence[PlannedFault],
+    catalogue: Mapping[str, FaultType],
+    target: Target,
+    document: Document,
+) -> None:
+    """Raise ScenarioError when a fault would touch what is not in the blast radius, or faults too many replicas."""
+    if radius.only is not None:
+        _check_places(radius.only, faults, target, document)
+    if radius.replicas is not None:
+        _check_replicas(radius.replicas, faults, catalogue, target, document)
+
+
+def _check_places(allowed: Sequence[str], faults: Sequence[PlannedFault], target: Target, document: Document) -> None:
     known = (*target.components, *target.edge_names)
-    only = ["->".join(part.strip() for part in place.split("->")) for place in radius.only]
+    only = ["->".join(part.strip() for part in place.split("->")) for place in allowed]
     for index, place in enumerate(only):
         if place not in known:
             remedy = nearest(place, known)
@@ -27,12 +40,37 @@ def check_blast_radius(radius: BlastRadius, faults: Sequence[PlannedFault], targ
                 ("blast-radius", "only", index), f"the target has no component or edge `{place}`", remedy=remedy
             )
     for index, fault in enumerate(faults):
-        if not {fault.edge, fault.component}.intersection(only):
-            raise document.error(
-                ("faults", index, fault.kind),
-                f"touches `{fault.edge or fault.component}`, which is not in the blast radius of this scenario",
-                remedy=f"`blast-radius: only` has {', '.join(only)}",
-            )
+        for place in fault.where:
+            if not {place, place.partition("->")[2] if fault.edge else target.component_of(place)}.intersection(only):
+                raise document.error(
+                    ("faults", index, fault.kind),
+                    f"touches `{place}`, which is not in the blast radius of this scenario",
+                    remedy=f"`blast-radius: only` has {', '.join(only)}",
+                )
+
+
+def _check_replicas(
+    most: int,
+    faults: Sequence[PlannedFault],
+    catalogue: Mapping[str, FaultType],
+    target: Target,
+    document: Document,
+) -> None:
+    """What several faults take out at the same time adds up."""
+    for index, fault in enumerate(faults):
+        together = [other for other in faults[: index + 1] if fault.at_s < other.end_s and other.at_s < fault.end_s]
+        out: Counter[str] = Counter()
+        for other in together:
+            out.update(catalogue[other.kind].out_at_once(other, target))
+        for component in catalogue[fault.kind].out_at_once(fault, target):
+            if out[component] > most:
+                others = ", ".join(f"`{other.id}`" for other in together[:-1])
+                raise document.error(
+                    ("faults", index, fault.kind),
+                    f"takes {out[component]} processes of `{component}` out at the same time"
+                    + (f", together with {others}" if others else ""),
+                    remedy=f"`blast-radius: replicas` allows {most}",
+                )
 
 
 def allowed_windows(times: Sequence[AllowedTime]) -> tuple[Window, ...]:

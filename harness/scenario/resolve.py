@@ -74,7 +74,7 @@ def resolve(
     _check_endpoints(scenario, target, document)
     phases, course = lay_out(scenario.load, document)
     faults = plan_faults(scenario.faults, catalogue, target, phases, document)
-    check_blast_radius(scenario.blast_radius, faults, target, document)
+    check_blast_radius(scenario.blast_radius, faults, catalogue, target, document)
     if scenario.hysteresis is not None:
         wait_s = target.longest_wait_s(preset, scenario.settings)
         more = shed_and_return(scenario.hysteresis, scenario.load, phases, faults, wait_s, document)

@@ -1,5 +1,6 @@
 """A small target, a catalogue, and a scenario that is right until a test breaks it."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -98,7 +99,19 @@ def catalogue() -> Mapping[str, FaultType]:
             capability="process",
             protocol="redis",
         ),
-        "kill": FaultType("kill", "process", "Dead.", "component", _never, capability="replicas", many=True),  # type: ignore[arg-type]
+        "kill": FaultType(
+            "kill",
+            "process",
+            "Dead.",
+            "component",
+            _never,
+            capability="replicas",
+            many=True,
+            layer="life",
+            out_at_once=lambda fault, target: Counter(
+                target.component_of(name) for place in fault.where for name in target.instances(place)
+            ),
+        ),  # type: ignore[arg-type]
     }
 
 

@@ -43,6 +43,27 @@ def test_a_fault_outside_it_is_refused_with_its_line(plan_with: Planner) -> None
         plan_with((REDIS, LATENCY), limits("blast-radius: {only: [redis, app]}"))
 
 
+def test_every_place_that_a_fault_names_has_to_be_inside(plan_with: Planner) -> None:
+    both = (REDIS, "kill: {on: [app-1, app-2], at: spike + 5s, for: 10s}")
+    assert plan_with(both, limits("blast-radius: {only: [app]}"))
+    with pytest.raises(ScenarioError, match="touches `app-1`"):
+        plan_with(both, limits("blast-radius: {only: [redis]}"))
+
+
+def test_replicas_out_at_the_same_time_are_counted_over_all_faults(plan_with: Planner) -> None:
+    one, other = "kill: {on: app-1, at: spike + 5s, for: 10s}", "kill: {on: app-2, at: spike + %s, for: 5s}"
+    allowed = limits("blast-radius: {replicas: 1}")
+    assert plan_with((REDIS, one), allowed)
+    assert plan_with((REDIS, f"{one}\n  - {other % '15s'}"), allowed), "one after the other"
+    assert plan_with((REDIS, f"{one}\n  - {other % '9s'}"), limits("blast-radius: {replicas: 2}"))
+    with pytest.raises(
+        ScenarioError, match="takes 2 processes of `app` out at the same time, together with `kill`"
+    ) as no:
+        plan_with((REDIS, f"{one}\n  - {other % '9s'}"), allowed)
+    assert no.value.line == 12
+    assert "`blast-radius: replicas` allows 1" in no.value.remedy
+
+
 @pytest.mark.parametrize(
     ("text", "line", "said"),
     [

@@ -1,0 +1,99 @@
+"""Faults about processes: what is refused when it is planned, what it may hit, and what may overlap."""
+
+import itertools
+
+import pytest
+from stack_bench import SHOP, plan_for
+
+from harness.errors import ScenarioError
+from harness.faults.catalogue import catalogue
+from harness.faults.families.configuration import parse_settings
+from harness.faults.families.process import draw_kills
+from harness.scenario.manifest import load_target
+
+TARGET = load_target(SHOP)
+WHEN = "at: 0s, for: 9s"
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ("evict: {on: app, replicas: 3, %s}", "`app` is 2 processes, and `replicas` asks for 3"),
+        ("kill: {on: auth, replicas: 2, %s}", "`auth` is 1 process, and"),
+        ("pause: {on: app, replicas: 0, %s}", "`0` is too little"),
+        ("evict: {on: app, grace-period: 1s, pre-stop: 2s, %s}", "`pre-stop` is part of the grace period"),
+        ("rolling-restart: {on: auth, %s}", "two replicas or more, which `auth` is not"),
+        ("rolling-restart: {on: app-1, %s}", "`app-1` is one replica; name the component"),
+        ("scale-down: {on: app, to: 2, %s}", "`app` has 2 replicas, which `to: 2` does not make fewer"),
+        ("scale-down: {on: app-1, to: 0, %s}", "`app-1` is one replica; name the component"),
+        ("drain: {on: app-1, %s}", "`app-1` is one replica; name components"),
+        ("drain: {on: app, node: 3, %s}", "there are 2 `nodes`, so no `node: 3`"),
+        ("drain: {on: auth, node: 2, %s}", "no replica on node 2 of 2"),
+        ("config-drift: {on: redis, set: threads=1, %s}", "`redis` is a server"),
+        ("config-drift: {on: app, set: thread=1, %s}", "did you mean `threads`"),
+        ("config-drift: {on: app, set: threads=many, %s}", "expected a whole number, got `many`"),
+        ("config-drift: {on: app, set: threads, %s}", "expected settings such as `pool_size=1,pool_wait=30s`"),
+        ("config-drift: {on: app, set: 'threads=1,threads=2', %s}", "`threads` is there twice"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(entry: str, said: str) -> None:
+    with pytest.raises(ScenarioError) as refused:
+        plan_for(TARGET, entry % WHEN)
+    assert said in str(refused.value)
+    assert refused.value.line == 2
+
+
+@pytest.mark.parametrize(
+    ("entry", "most"),
+    [
+        ("evict: {on: app, %s}", {"app": 1}),
+        ("kill: {on: [app, auth], %s}", {"app": 1, "auth": 1}),
+        ("pause: {on: app, replicas: 2, %s}", {"app": 2}),
+        ("rolling-restart: {on: app, %s}", {"app": 1}),
+        ("rolling-restart: {on: app, max-unavailable: 5, %s}", {"app": 2}),
+        ("scale-down: {on: app, to: 0, %s}", {"app": 2}),
+        ("drain: {on: [app, auth], nodes: 1, %s}", {"app": 2, "auth": 1}),
+        ("random-kills: {on: [app, auth], %s}", {"app": 1, "auth": 1}),
+        ("config-drift: {on: app-2, set: threads=1, %s}", {"app": 1}),
+        ("latency: {on: app->redis, latency: 1s, %s}", {}),
+    ],
+)
+def test_how_many_are_out_at_the_same_time(entry: str, most: dict[str, int]) -> None:
+    (fault,) = plan_for(TARGET, entry % WHEN)
+    assert catalogue()[fault.kind].out_at_once(fault, TARGET) == most
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "fit"),
+    [
+        ("evict: {on: app, %s}", "latency: {on: client->app, latency: 1s, %s}", True),
+        ("latency: {on: app->auth, latency: 1s, %s}", "kill: {on: app, replicas: 2, %s}", True),
+        ("evict: {on: app-1, %s}", "kill: {on: app-2, %s}", True),
+        ("evict: {on: app, %s}", "kill: {on: app-2, %s}", False),
+        ("kill: {on: auth, %s}", "latency: {on: app->auth, latency: 1s, %s}", False),
+        ("latency: {on: client->app, latency: 1s, %s}", "pause: {on: app, replicas: 2, %s}", False),
+    ],
+)
+def test_overlapping_faults_fit_where_the_effect_of_each_can_be_seen(one: str, other: str, fit: bool) -> None:
+    entries = (one % WHEN, other % WHEN)
+    if fit:
+        assert len(plan_for(TARGET, *entries)) == 2
+    else:
+        with pytest.raises(ScenarioError, match="only one of the two can be at a time"):
+            plan_for(TARGET, *entries)
+
+
+def test_settings_are_read_with_blanks_around_them() -> None:
+    assert parse_settings(" pool_size = 1 ,pool_wait=30s") == {"pool_size": "1", "pool_wait": "30s"}
+
+
+def test_kills_are_drawn_by_their_seed_and_come_as_often_as_asked_for() -> None:
+    names = ["a", "b", "c"]
+    first = list(itertools.islice(draw_kills(names, 2.0, 7), 4000))
+    assert first == list(itertools.islice(draw_kills(names, 2.0, 7), 4000))
+    assert first[:9] != list(itertools.islice(draw_kills(names, 2.0, 8), 9))
+    assert first[0][0] == 0.0
+    assert first[-1][0] / 3999 == pytest.approx(2.0, rel=0.1)
+    assert {tuple(sorted(order)) for _, order in first} == {("a", "b", "c")}
+    for name in names:
+        assert sum(order[0] == name for _, order in first) == pytest.approx(1333, rel=0.15)
