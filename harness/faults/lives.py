@@ -20,7 +20,7 @@ from harness.processes import Command
 
 START_TIMEOUT_S = 30.0
 
-LIFE = "life"
+LIFE = "process"
 """The layer of faults that decide whether processes run."""
 
 REPLICAS = {

@@ -69,6 +69,7 @@ def test_how_many_are_out_at_the_same_time(entry: str, most: dict[str, int]) -> 
         ("evict: {on: app, %s}", "latency: {on: client->app, latency: 1s, %s}", True),
         ("latency: {on: app->auth, latency: 1s, %s}", "kill: {on: app, replicas: 2, %s}", True),
         ("evict: {on: app-1, %s}", "kill: {on: app-2, %s}", True),
+        ("kill: {on: postgres, %s}", "pool-exhaustion: {%s}", False),
         ("evict: {on: app, %s}", "kill: {on: app-2, %s}", False),
         ("kill: {on: auth, %s}", "latency: {on: app->auth, latency: 1s, %s}", False),
         ("latency: {on: client->app, latency: 1s, %s}", "pause: {on: app, replicas: 2, %s}", False),
