@@ -107,16 +107,16 @@ class Processes:
     ) -> subprocess.Popen[bytes]:
         """Start a process; `stdin`/`stdout` as for subprocess.Popen (stdout None = the log).
 
-        Raises StackError when it can't be started.
+        Raises StackError when it can't be started, DiskError when it runs and could not be entered in the ledger.
         """
         with Path(command.log).open("ab") as log:
             process = self._popen(command, stdin, log if stdout is None else stdout, log)
         os.setpriority(os.PRIO_PROCESS, process.pid, command.nice)
         mark = mark_of(process.pid, command.name, command.stop_signal)
-        self._ledger.process(mark)
         with self._lock:
             self._running[command.name] = (process, mark)
             self._excused.discard(command.name)
+        self._ledger.process(mark)
         return process
 
     def adopt(self, state: LedgerState) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 
 from harness.endpoints import change_endpoint, change_path
-from harness.errors import NotRevertedError
+from harness.errors import DiskError, NotRevertedError
 from harness.faults.base import Undo
 from harness.ledger import ProcessMark
 from harness.probes import probe, refused, split, wait_for
@@ -123,7 +123,9 @@ def _start_process(step: Mapping[str, Any], processes: Processes) -> None:
     if not step["afresh"] and answers() and not processes.is_ending(command.name):
         return
     processes.kill(command.name)
-    processes.spawn(command)
+    # On a full disk the process is without its entry, and is found by its tag all the same when the run ends.
+    with contextlib.suppress(DiskError):
+        processes.spawn(command)
     if not wait_for(answers, timeout_s=START_TIMEOUT_S):
         raise TimeoutError(f"{command.name} does not answer at {step['address']} after {START_TIMEOUT_S:.0f} s")
 

@@ -228,6 +228,10 @@ def _explained(folder: RunFolder) -> Iterator[None]:
         raise HarnessError(
             f"{folder.root}: holds a run record already", remedy="records are never overwritten: choose another --out"
         ) from error
+    except pa.ArrowInvalid as error:
+        raise DiskError(
+            f"{folder.root}: the run record cannot be written on after an earlier write has failed: {error}"
+        ) from error
     except OSError as error:
         full = error.errno in _FULL
         raise DiskError(

@@ -1,15 +1,17 @@
 """Starts the command line on a short scenario, and watches it."""
 
+import contextlib
 import json
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
 from harness.processes import TAG
 
@@ -61,6 +63,25 @@ def harness(*arguments: str | Path, on: Sequence[str] = (), **options: Any) -> s
 def finish(process: subprocess.Popen[str], timeout_s: float = 120) -> tuple[int, str, str]:
     out, err = process.communicate(timeout=timeout_s)
     return process.returncode, out, err
+
+
+def small_disk_at(path: Path) -> Iterator[Path]:
+    """A disk of 4 MiB, mounted there while the generator lasts; skips the test where that is not possible."""
+    path.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", path], capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip(f"a small disk cannot be mounted (root is needed): {done.stderr.decode().strip()}")
+    yield path
+    subprocess.run(["umount", "--lazy", path], check=True)
+
+
+def fill(disk: Path) -> Path:
+    """Write until it is full, to the last byte; returns the file to delete."""
+    ballast = disk / "ballast"
+    with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    return ballast
 
 
 def only_run(results: Path) -> Path:

@@ -1,14 +1,13 @@
 """What dies or fills up in the middle of a run: a clear end, and nothing that was written before is lost."""
 
 import json
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
-from runs import finish, harness, only_run, wait_for_event
+from runs import fill, finish, harness, only_run, small_disk_at, wait_for_event
 
 from harness.clock import NS, now_ns
 from harness.record.reader import read
@@ -39,24 +38,14 @@ def test_a_killed_load_worker_makes_the_run_invalid_and_leaves_its_rows(scenario
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 4 MiB."""
-    path = tmp_path / "disk"
-    path.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", path], capture_output=True, check=False)
-    if done.returncode:
-        pytest.skip(f"a small disk cannot be mounted (root is needed): {done.stderr.decode().strip()}")
-    yield path
-    subprocess.run(["umount", "--lazy", path], check=True)
+    yield from small_disk_at(tmp_path / "disk")
 
 
 def test_a_disk_that_fills_up_ends_the_run_and_the_rows_can_be_salvaged(scenario: Path, small_disk: Path) -> None:
     results = small_disk / "results"
     process = harness("run", scenario, "--out", results)
     wait_for_event(results, "phase.start", "spike")
-    ballast = small_disk / "ballast"
-    with pytest.raises(OSError), ballast.open("wb", buffering=0) as file:  # noqa: PT012 - all of it, to the last byte
-        while True:
-            file.write(bytes(4096))
+    ballast = fill(small_disk)
     filled = time.monotonic()
     code, out, err = finish(process)
     assert code == 5, err

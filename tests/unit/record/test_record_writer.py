@@ -9,7 +9,7 @@ import threading
 import pyarrow.parquet as pq
 import pytest
 
-from harness.errors import HarnessError, LoadError, RecordError
+from harness.errors import DiskError, HarnessError, LoadError, RecordError
 from harness.exits import Exit
 from harness.paths import RunFolder
 from harness.record.reader import read
@@ -290,6 +290,15 @@ def test_a_full_disk_says_so_with_a_remedy(tmp_path, action):
     assert "HarnessError" in ended.stderr
     assert "cannot be written" in ended.stderr
     assert "free some space" in ended.stderr
+
+
+def test_a_file_that_a_failed_write_has_closed_is_no_mistake_of_ours(folder):
+    writer = RecordWriter(folder, INFO)
+    writer.reading("baseline-1", 1, "app-1", "busy", 1.0)
+    writer._telemetry.writer.close()
+    writer._telemetry.file_handle.close()  # as pyarrow does when the disk is full
+    with pytest.raises(DiskError, match="an earlier write"):
+        writer.close([], [ArmStart("baseline-1", "baseline", 1, "", 0, 1.0)])
 
 
 @pytest.mark.parametrize(
