@@ -149,6 +149,6 @@ def draw_indices(weights: Sequence[float], seed: int) -> Iterator[int]:
     if not bounds or bounds[-1] <= 0:
         raise ValueError("there must be a weight above zero to draw from")
     uniform = random.Random(f"{seed}:tasks").random
-    last = len(bounds) - 1
+    last, total = len(bounds) - 1, bounds[-1]
     while True:
-        yield min(bisect_right(bounds, uniform() * bounds[-1]), last)
+        yield bisect_right(bounds, uniform() * total, 0, last)

@@ -107,7 +107,8 @@ class Connection:
         try:
             if self._socket is None or self._is_stale():
                 self._connect()
-            self._parser = httptools.HttpResponseParser(self)
+            if self._parser is None:
+                self._parser = httptools.HttpResponseParser(self)
             self._exchanging = True
             self._send(request)
             while not self._done:
@@ -119,6 +120,8 @@ class Connection:
             self._deadlines.end(self)
             if not self._keep:
                 self.close()
+            elif bodiless:
+                self._parser = None  # it would take the next response for the body of this one
 
     def close(self) -> None:
         """Close the connection if it is open."""
@@ -126,6 +129,7 @@ class Connection:
             self._readable.close()
             self._socket.close()
             self._socket = None
+            self._parser = None
 
     def _is_stale(self) -> bool:
         # An idle connection with something to read was closed by the server, or got bytes nobody asked for.
@@ -232,14 +236,21 @@ class Connection:
         # A body without a declared length ends with the connection (RFC 9112, 6.3); anything else was cut short.
         if not self._headers_done or is_framed(self.head):
             raise ExchangeError("reset", "the connection was closed before the response was complete")
-        self.status = self._parser.get_status_code()
         self._done = True
 
     # What the parser calls.
 
+    def on_message_begin(self) -> None:
+        """Parser callback: the first byte of a response."""
+        if self._done:
+            self._keep = False  # nobody asked for another one
+
     def on_headers_complete(self) -> None:
         """Parser callback: the headers of an interim or final response are complete."""
-        if not self._done and self._parser.get_status_code() >= 200:
+        if self._done:
+            return
+        self.status = self._parser.get_status_code()
+        if self.status >= 200:
             self._headers_done = True
             if self._bodiless:
                 self._finish()
@@ -253,11 +264,10 @@ class Connection:
         """Parser callback: a response is complete; an interim one (1xx) is followed by the final one."""
         if self._done:
             self._keep = self._keep and self._bodiless
-        elif self._parser.get_status_code() >= 200:
+        elif self._headers_done:
             self._finish()
 
     def _finish(self) -> None:
-        self.status = self._parser.get_status_code()
         self._keep = self._parser.should_keep_alive()
         self._done = True
 

@@ -28,10 +28,8 @@ class RollingQuantile:
 
     def add(self, duration_ns: int) -> None:
         """Count one duration."""
-        if duration_ns <= _SMALLEST_NS:
-            self._now[0] += 1
-        else:
-            self._now[min(int(math.log(duration_ns / _SMALLEST_NS) * _BINS_PER_E_FOLD), _BINS - 1)] += 1
+        index = int(math.log(duration_ns / _SMALLEST_NS) * _BINS_PER_E_FOLD) if duration_ns > _SMALLEST_NS else 0
+        self._now[index if index < _BINS else _BINS - 1] += 1
 
     def turn(self) -> None:
         """Begin the next turn; the oldest is forgotten."""

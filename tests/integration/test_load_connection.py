@@ -199,11 +199,34 @@ def test_framings_that_end_the_connection(parts):
         assert server.requests["/x"] == 2
 
 
+def test_the_beginning_of_an_answer_that_nobody_asked_for_ends_the_connection():
+    with Server(answer(OK + b"HTTP/1.1 200 O", then_close=False)) as server:
+        connection = connect(server.port)
+        assert get(connection) == (200, b"ok")
+        assert not connection.is_open
+        assert get(connection) == (200, b"ok")
+        assert server.accepted == 2
+
+
 def test_head_has_no_body_and_keeps_the_connection():
     with Server(answer(b"HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n", then_close=False)) as server:
         connection = connect(server.port)
         assert get(connection, HEAD) == (200, b"")
         assert get(connection, HEAD) == (200, b"")
+        assert server.accepted == 1
+
+
+def test_head_and_get_take_turns_on_one_connection():
+    def script(wire: Wire, server: Server) -> None:
+        while True:
+            method, _, _ = server.request(wire)
+            wire.send(OK if method == "GET" else OK.removesuffix(b"ok"))
+
+    with Server(script) as server:
+        connection = connect(server.port)
+        assert [get(connection, message) for message in (HEAD, GET, GET, HEAD, GET)] == [
+            (200, b""), (200, b"ok"), (200, b"ok"), (200, b""), (200, b"ok"),
+        ]  # fmt: skip
         assert server.accepted == 1
 
 

@@ -1,0 +1,231 @@
+"""What a request costs a load generator written in Python, layer by layer: where the floor is, and what ours adds.
+
+    python benchmarks/floor.py                 five rounds at 5,000/s: about three minutes
+    python benchmarks/floor.py --rate 2000 --rounds 3
+
+Each step does all that the one above it does, at the same Poisson instants, against the same nginx:
+
+    calls      send, receive and wait for both with epoll, in a bare loop over 100 connections
+    parse      every response read by httptools
+    record     every request a row on disk, and a check before each whether its connection is still open
+    greenlets  a gevent loop in place of epoll, a greenlet for each connection
+    ours       `OpenHttpUser` in a real load worker: tasks, timeouts, retries, events, gauges, any response
+
+Prints the processor time per request, in microseconds: all of it, and the kernel's part. Needs nginx, and
+an idle machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import select
+import socket
+import subprocess
+import sys
+import tempfile
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+import httptools
+import psutil
+from generators import USERS, WARM_UP_S, run_worker
+from nginx import MissingProgramError, Nginx
+
+from harness.clock import NS, now_ns, sleep_until
+from harness.record.spool import RowWriter
+
+_STEPS: Final = ("calls", "parse", "record", "greenlets", "ours")
+_LONGEST_S: Final = 600.0
+_REQUEST: Final = b"GET / HTTP/1.1\r\nHost: bench\r\nUser-Agent: harness\r\nAccept: */*\r\n\r\n"
+
+
+class Responses:
+    """What httptools tells of the responses of one connection."""
+
+    def __init__(self) -> None:
+        self.parser = httptools.HttpResponseParser(self)
+        self.body = b""
+        self.complete = False
+
+    def on_body(self, data: bytes) -> None:
+        """A part of the body."""
+        self.body += data
+
+    def on_message_complete(self) -> None:
+        """The response is complete."""
+        self.complete = True
+
+    def read(self, data: bytes) -> bool:
+        """Whether the response is complete with this."""
+        self.body, self.complete = b"", False
+        self.parser.feed_data(data)
+        return self.complete and self.parser.get_status_code() == 200
+
+
+class Rows:
+    """A row for each request, written as a load worker writes them."""
+
+    def __init__(self, path: Path) -> None:
+        self._writer = RowWriter(path)
+        self._rows = 0
+
+    def add(self, intended_ns: int, start_ns: int) -> None:
+        """A request that has just been answered."""
+        self._writer.add(0, self._rows, self._rows, "page", intended_ns, start_ns, now_ns(), 200, "", 3)
+        self._rows += 1
+        if self._rows % 1000 == 0:
+            self._writer.flush()
+
+
+def main() -> int:
+    """Do what the command line asks for; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rate", type=float, default=5000.0, help="requests per second")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=4.0, help="length of a measurement, after a warm-up of 2 s")
+    parser.add_argument("--be", choices=_STEPS[:-1], help=argparse.SUPPRESS)
+    parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--spool", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.be:
+        _be(options.be, options.port, options.rate, options.spool)
+        return 0
+    try:
+        with tempfile.TemporaryDirectory(prefix="harness-bench-") as folder, Nginx(Path(folder) / "nginx") as nginx:
+            costs: dict[str, list[tuple[float, float]]] = {step: [] for step in _STEPS}
+            for number in range(options.rounds):
+                for step in _STEPS if number % 2 == 0 else reversed(_STEPS):
+                    print(f"round {number + 1} of {options.rounds}: {step}", file=sys.stderr, flush=True)
+                    own = Path(folder) / f"{number}-{step}"
+                    own.mkdir()
+                    costs[step].append(_cost(step, nginx, options.rate, options.seconds, own))
+    except MissingProgramError as missing:
+        print(missing, file=sys.stderr)
+        return 2
+    print(f"{'':>10} {'us/request':>11} {'in the kernel':>14} {'per CPU-second':>15}")
+    for step, seen in costs.items():
+        whole, kernel = median(both for both, _ in seen), median(kernel for _, kernel in seen)
+        print(f"{step:>10} {whole:>11.1f} {kernel:>14.1f} {1e6 / whole:>15,.0f}")
+    return 0
+
+
+def _cost(step: str, nginx: Nginx, rate: float, seconds: float, folder: Path) -> tuple[float, float]:
+    """Microseconds of processor time per request, and those in the kernel."""
+    if step == "ours":
+        load_s = WARM_UP_S + seconds
+        return run_worker(nginx, rate, load_s, folder, lambda pid, t0_ns: _watch(pid, nginx, t0_ns, seconds))[0]
+    command = [sys.executable, __file__, "--be", step, "--port", nginx.url.rpartition(":")[2]]
+    command += ["--rate", str(rate), "--spool", str(folder / "rows")]
+    with subprocess.Popen(command) as process:
+        try:
+            return _watch(process.pid, nginx, now_ns(), seconds)
+        finally:
+            process.kill()
+
+
+def _watch(pid: int, nginx: Nginx, start_ns: int, seconds: float) -> tuple[float, float]:
+    sleep_until(start_ns + int(WARM_UP_S * NS))
+    process = psutil.Process(pid)
+    before, requests = process.cpu_times(), nginx.requests()
+    sleep_until(now_ns() + int(seconds * NS))
+    after, requests = process.cpu_times(), nginx.requests() - requests
+    user_s, kernel_s = after.user - before.user, after.system - before.system
+    return 1e6 * (user_s + kernel_s) / requests, 1e6 * kernel_s / requests
+
+
+def _be(step: str, port: int, rate: float, spool: Path) -> None:
+    """Be one of the generators, until the process is killed."""
+    instants = _instants(rate)
+    if step == "greenlets":
+        _greenlets(port, instants, Rows(spool))
+    else:
+        connections = [_connect(port) for _ in range(USERS)]
+        _bare(connections, instants, step in ("parse", "record"), Rows(spool) if step == "record" else None)
+
+
+def _instants(rate: float) -> Iterator[int]:
+    gap, at_s = random.Random(1).expovariate, 0.0
+    start_ns = now_ns() + NS // 5
+    while (at_s := at_s + gap(rate)) < _LONGEST_S:
+        yield start_ns + int(at_s * NS)
+
+
+def _connect(port: int) -> socket.socket:
+    sock = socket.create_connection(("127.0.0.1", port))
+    sock.setblocking(False)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
+
+
+def _bare(connections: list[socket.socket], instants: Iterator[int], parses: bool, rows: Rows | None) -> None:
+    """Send at each instant what is due, and read what comes meanwhile."""
+    epoll, free, busy = select.epoll(), deque(connections), dict[int, tuple[socket.socket, int, int]]()
+    readers = {sock.fileno(): Responses() for sock in connections}
+    polls = {sock: _poll_of(sock) for sock in connections}
+    for sock in connections:
+        epoll.register(sock.fileno(), select.EPOLLIN)
+    for intended_ns in instants:
+        while (left_ns := intended_ns - now_ns()) > 0 or not free:
+            for number, _ in epoll.poll(max(left_ns, NS // 1000) / NS):
+                sock, intended, start_ns = busy.pop(number)
+                data = sock.recv(65536)
+                if parses and not readers[number].read(data):
+                    raise RuntimeError(f"not what was asked for: {data!r}")
+                if rows is not None:
+                    rows.add(intended, start_ns)
+                free.append(sock)
+        sock = free.popleft()
+        if rows is not None and polls[sock].poll(0):
+            raise RuntimeError("the server has closed an idle connection")
+        busy[sock.fileno()] = sock, intended_ns, now_ns()
+        sock.send(_REQUEST)
+
+
+def _poll_of(sock: socket.socket) -> select.poll:
+    poll = select.poll()
+    poll.register(sock.fileno(), select.POLLIN)
+    return poll
+
+
+def _greenlets(port: int, instants: Iterator[int], rows: Rows) -> None:
+    """The same with a greenlet that serves each connection, and a timer that wakes the ones that are free."""
+    import gevent
+    from gevent.hub import get_hub
+
+    hub, free = get_hub(), deque[gevent.Greenlet]()
+
+    def serve() -> None:
+        me, sock, responses = gevent.getcurrent(), _connect(port), Responses()
+        poll, watcher = _poll_of(sock), hub.loop.io(sock.fileno(), 1)
+        watcher.start(me.switch)
+        while True:
+            free.append(me)
+            intended_ns = hub.switch()
+            if poll.poll(0):
+                raise RuntimeError("the server has closed an idle connection")
+            start_ns = now_ns()
+            sock.send(_REQUEST)
+            hub.switch()
+            if not responses.read(sock.recv(65536)):
+                raise RuntimeError("not what was asked for")
+            rows.add(intended_ns, start_ns)
+
+    def release(intended_ns: int) -> None:
+        while free and intended_ns <= now_ns():
+            free.popleft().switch(intended_ns)
+            intended_ns = next(instants)
+        timer = hub.loop.timer(max(intended_ns - now_ns(), NS // 1000) / NS)
+        timer.start(lambda: (timer.close(), release(intended_ns)), update=True)
+
+    for _ in range(USERS):
+        gevent.spawn(serve)
+    gevent.get_hub().loop.run_callback(release, next(instants))
+    gevent.sleep(_LONGEST_S)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
