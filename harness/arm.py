@@ -252,10 +252,13 @@ def _sources(stack: LocalStack) -> list[Source]:
         )
         for replica in stack.replicas
     ]
+    target = stack.target
+    foreign = (name for name, process in target.processes.items() if process.url is not None)
+    pages += [sources.metrics_page(target.instances(name)[0], stack.address(name)) for name in foreign]
     engines = {"postgres": sources.postgres, "redis": sources.valkey}
-    servers = [engines[stack.protocol(name)](name, address) for name, address in stack.servers.items()]
+    servers = [engines[stack.protocol(name)](name, stack.watch_url(name)) for name in stack.servers]
     for group in stack.watched:
-        servers.append(sources.valkey(group.replica, group.addresses[group.replica]))
+        servers.append(sources.valkey(group.replica, f"redis://{group.addresses[group.replica]}"))
         servers += [sources.sentinel(name, group.addresses[name]) for name in group.sentinels]
     proxies = sources.proxies(stack.proxy_api, {edge.proxy: f"proxy:{edge.destination}" for edge in stack.edges})
     return [*pages, *servers, proxies]

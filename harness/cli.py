@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,6 +29,16 @@ SCENARIO_OPTIONS = (
     click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Load worker processes."),
     click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override, e.g. load.rate=200/s."),
 )
+EXISTING_OPTIONS = (
+    click.option("--target", metavar="URL", help="Use the app that runs there instead of starting the target's."),
+    click.option("--postgres", metavar="URL", help="Use this PostgreSQL: postgresql://user:password@host/database."),
+    click.option("--redis", metavar="URL", help="Use this Redis: redis://host:port/0."),
+    click.option("--toxiproxy", metavar="HOST:PORT", help="Use this Toxiproxy server."),
+    click.option(
+        "--data", type=click.Choice(["reset", "keep"]),
+        help="With those: run the target's reset command on data that is not the harness's, or leave it.",
+    ),
+)  # fmt: skip
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -48,9 +59,25 @@ def _scenario_options(function: Any) -> Any:
     return function
 
 
+def _existing_options(function: Any) -> Any:
+    """The options of what runs already; the function gets them as one value, `existing`."""
+
+    @functools.wraps(function)
+    def gathered(**given: Any) -> Any:
+        from harness.scenario.existing import Existing
+
+        named = {option: given.pop(option) for option in ("target", "postgres", "redis", "toxiproxy", "data")}
+        return function(existing=Existing.of(**named), **given)
+
+    for option in reversed(EXISTING_OPTIONS):
+        gathered = option(gathered)
+    return gathered
+
+
 @cli.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @_scenario_options
+@_existing_options
 @OUT
 @click.option("--quiet", is_flag=True, help="No progress.")
 @click.option(
@@ -136,6 +163,7 @@ def simulate(
 @cli.command()
 @click.argument("file")
 @_scenario_options
+@_existing_options
 @OUT
 @AS_JSON
 def plan(file: str, out: Path, as_json: bool, **choices: Any) -> None:
@@ -335,10 +363,15 @@ def schema(of_record: bool, as_json: bool) -> None:  # noqa: ARG001  (the schema
 
 @cli.command()
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path), default=Path())
+@click.option("--target", "url", metavar="URL", help="For an app that runs there already.")
 @AS_JSON
-def init(folder: Path, as_json: bool) -> None:
-    """Write a commented scenario and target manifest for your own app."""
-    from harness.scenario.starter import write_starter
+def init(folder: Path, url: str | None, as_json: bool) -> None:
+    """Write a commented scenario, target manifest and locustfile for your own app."""
+    from harness.scenario.starter import SCENARIO, write_starter
 
-    written = [str(path) for path in write_starter(folder)]
-    click.echo(json.dumps(written) if as_json else "\n".join(f"wrote {path}" for path in written))
+    written = [str(path) for path in write_starter(folder, url)]
+    if as_json:
+        click.echo(json.dumps(written))
+        return
+    click.echo("\n".join(f"wrote {path}" for path in written))
+    click.echo(f"next: edit them, then harness plan {folder / SCENARIO}")

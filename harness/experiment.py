@@ -26,6 +26,7 @@ from harness.record.salvage import salvage as rebuild
 from harness.report.terminal import render_text
 from harness.report.write import write_all
 from harness.run import conduct
+from harness.scenario.existing import NOTHING, Existing, with_existing
 from harness.scenario.manifest import Target, load_target
 from harness.scenario.resolve import resolve
 
@@ -71,12 +72,20 @@ def plan(
     only: str | None = None,
     workers: int = 1,
     overrides: Sequence[str] = (),
+    existing: Existing = NOTHING,
 ) -> Planned:
-    """Check a scenario and resolve it. Raises ScenarioError; starts nothing."""
+    """Check a scenario and resolve it; `existing` is used instead of being started. Raises ScenarioError."""
     resolved = resolve(
-        file, catalogue=catalogue(), variant=variant, seed=seed, repeat=repeat, only=only, overrides=overrides
+        file,
+        catalogue=catalogue(),
+        variant=variant,
+        seed=seed,
+        repeat=repeat,
+        only=only,
+        overrides=overrides,
+        existing=existing,
     )
-    target = load_target(resolved.target_folder)
+    target = with_existing(load_target(resolved.target_folder), existing, resolved.scenario.get("hosts", ()))
     expected = resolved.expected_load and replace(resolved.expected_load, workers=workers)
     return Planned(replace(resolved, load=replace(resolved.load, workers=workers), expected_load=expected), target)
 

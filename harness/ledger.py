@@ -113,7 +113,7 @@ class Ledger:
             ) from error
 
     def _write(self, line: bytes) -> None:
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)  # environments are in it
         try:
             size = os.fstat(descriptor).st_size
             if os.write(descriptor, line) < len(line):

@@ -23,9 +23,10 @@ class Answer:
     error: str = ""
 
 
-def probe(protocol: str, address: str, *, timeout_s: float = 1.0, path: str = "/healthz") -> Answer:
-    """One exchange with `address` (`host:port`): Postgres SSLRequest, Redis PING, or an HTTP GET of `path`.
+def probe(protocol: str, address: str, *, timeout_s: float = 1.0, path: str = "") -> Answer:
+    """One exchange with `address` (`host:port`): Postgres SSLRequest, Redis PING, or an HTTP GET.
 
+    A `path` must answer 200. Without one, any HTTP answer is an exchange, also that there is no such page.
     `timeout_s` bounds the connection and the exchange together. Source of the first: PostgreSQL's message formats.
     """
     started = time.monotonic()
@@ -60,6 +61,11 @@ def wait_for(condition: Callable[[], bool], *, timeout_s: float, every_s: float 
     return True
 
 
+def get(address: str, path: str) -> bytes:
+    """A GET of `path`, as it goes over the wire; some apps answer only to a Host that is theirs."""
+    return f"GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n".encode()
+
+
 def split(address: str) -> tuple[str, int]:
     """`host:port` or `[v6]:port` into its parts."""
     host, _, port = address.rpartition(":")
@@ -92,10 +98,13 @@ def _redis(connection: socket.socket, deadline: float, _path: str) -> None:
 
 
 def _http(connection: socket.socket, deadline: float, path: str) -> None:
-    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\r\n".encode())
-    status = _receive(connection, deadline).split(b" ", 2)[1:2]
-    if status != [b"200"]:
-        raise _Unexpected(f"HTTP status {b''.join(status).decode(errors='replace')}")
+    host, port = connection.getpeername()[:2]
+    connection.sendall(get(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", path or "/healthz"))
+    version, _, answer = _receive(connection, deadline).partition(b" ")
+    if not version.startswith(b"HTTP/"):
+        raise _Unexpected("not an HTTP server")
+    if path and not answer.startswith(b"200"):
+        raise _Unexpected(f"HTTP status {answer[:3].decode(errors='replace')}")
 
 
 _EXCHANGES: dict[str, Callable[[socket.socket, float, str], None]] = {

@@ -124,6 +124,8 @@ def _conduct(
         fleet.gather(display.say)
     display.say(f"run {run_id}: {plan.name} ({plan.variant}), seed {plan.seed}; booting the stack")
     stack.up()
+    for edge in (place for fault in plan.faults if fault.edge for place in fault.where):
+        stack.edge(edge)  # on a Toxiproxy server that is not ours, what is missing shows only now
     for arm in plan.arms:
         _stay_within(plan, arm)
         arm_run = ArmRun(
@@ -225,6 +227,7 @@ def info_of(plan: Plan, target: Target, run_id: str) -> dict[str, Any]:
             "dependencies": _lists(target.dependencies),
             "component_dependencies": _lists(target.component_dependencies),
             "shared_resources": _lists(target.shared_resources),
+            "existing": target.existing,
             "retries": {edge: int(plan.scenario["settings"][name]) for edge, name in target.retries.items()},
         },
         "created_utc": datetime.now(UTC).isoformat(timespec="milliseconds"),

@@ -16,6 +16,7 @@ from harness.faults.moves import Move
 from harness.faults.undo import by_hand, carry_out
 from harness.ledger import Ledger, LedgerState, UndoMark
 from harness.paths import RunFolder
+from harness.probes import refused
 from harness.processes import Processes, end, sweep
 
 GRACE_S = 1.0
@@ -78,7 +79,7 @@ def restore(path: Path, *, by: str) -> list[str]:
             revert(mark, book, processes, by=by)
             done.append(f"fault {mark.id} reverted")
         except NotRevertedError as error:
-            if gone:
+            if gone and not _acts_elsewhere(mark):
                 done.append(f"fault {mark.id} is gone with the last process of its run ({error.message})")
             else:
                 failures.append(error)
@@ -111,6 +112,11 @@ def rollback_all(results: Path) -> dict[str, list[str]]:
 def _is_orphan(path: Path) -> bool:
     state = ledger.read(path)
     return not any(mark is not None and mark.find() for mark in (state.conductor, state.guard))
+
+
+def _acts_elsewhere(mark: UndoMark) -> bool:
+    """Whether it is on a Toxiproxy server that was not part of the stack: that one is still there."""
+    return any("api" in step and not refused(step["api"]) for step in mark.steps)
 
 
 def _stack_is_gone(state: LedgerState) -> bool:

@@ -96,9 +96,18 @@ def _enable_proxy(step: Mapping[str, Any], _processes: Processes) -> None:
         ToxiproxyClient(*split(step["api"])).set_enabled(step["proxy"], enabled=True)
 
 
-def start_process(
-    command: Command, protocol: str, address: str, *, path: str = "/healthz", afresh: bool = False
-) -> Undo:
+def remove_proxy(api: str, proxy: str) -> Undo:
+    """Undo data: take a proxy off a Toxiproxy server that is not the run's own."""
+    return {"do": "remove-proxy", "api": api, "proxy": proxy}
+
+
+@undo_action("remove-proxy", lambda step: f"curl -X DELETE http://{step['api']}/proxies/{step['proxy']}")
+def _remove_proxy(step: Mapping[str, Any], _processes: Processes) -> None:
+    if not refused(step["api"]):  # a server that has gone has taken its proxies with it
+        ToxiproxyClient(*split(step["api"])).destroy(step["proxy"])
+
+
+def start_process(command: Command, protocol: str, address: str, *, path: str = "", afresh: bool = False) -> Undo:
     """Undo data: start a process again and wait until it answers at `address` (an HTTP one at `path`).
 
     Nothing is done when it answers already, unless it was told to end or `afresh` is asked for: then whatever runs

@@ -125,13 +125,15 @@ class TargetInfo(_Part):
     """Where damage is expected: `dependencies` maps an endpoint to the components it has a declared path to.
 
     `component_dependencies` maps a component to those it calls, `shared_resources` a resource to who shares it,
-    `retries` an edge (`app->auth`) to how often a failed call over it is made again.
+    `retries` an edge (`app->auth`) to how often a failed call over it is made again. `existing` says where components
+    are that ran already: they were not started afresh before every arm.
     """
 
     dependencies: dict[str, tuple[str, ...]]
     component_dependencies: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     shared_resources: dict[str, Any] = Field(default_factory=dict)
     retries: dict[str, int] = Field(default_factory=dict)
+    existing: dict[str, str] = Field(default_factory=dict)
 
     @field_validator("shared_resources", mode="before")
     @classmethod

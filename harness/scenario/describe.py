@@ -60,6 +60,8 @@ def describe(plan: Plan, target: Target) -> dict[str, Any]:
         "expect": list(plan.expect),
         "abort_when": list(plan.abort_when),
         "settings": dict(plan.scenario.get("settings", {})),
+        "existing": target.existing,
+        "resets": None if target.reset is None else target.resets,
         "duration_s": {
             "arm": plan.arm_duration_s,
             "arms": arms_s,
@@ -118,6 +120,12 @@ def _lines(plan: Plan, data: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"  {sentence}" for sentence in plan.expect)
     yield from (f"  abort when {sentence}" for sentence in plan.abort_when)
     yield ""
+    if data["existing"]:
+        yield "runs already: the harness neither starts nor kills it, nor brings it to the same state before every arm"
+        yield from (f"  {name} at {where}" for name, where in data["existing"].items())
+        if data["resets"] is not None:
+            yield f"  the target's reset command is {'' if data['resets'] else 'not '}run before every arm"
+        yield ""
     arms = " ".join(arm.name for arm in plan.arms)
     yield f"arms  {arms}, {_s(plan.arm_duration_s)} each"
     yield f"takes about {_s(round(data['duration_s']['estimate']))} in all"

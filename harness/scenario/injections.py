@@ -133,7 +133,9 @@ def _check_place(place: str, kind: str, fault_type: FaultType, target: Target, d
 
 
 def _capabilities(place: str, fault_type: FaultType, target: Target) -> frozenset[str]:
-    return frozenset({"edge"}) if fault_type.place == "edge" else target.capabilities(target.component_of(place))
+    if fault_type.place == "edge":
+        return frozenset({"edge"} if place in target.proxied_edges else ())
+    return target.capabilities(target.component_of(place))
 
 
 def _component(place: str, fault_type: FaultType, target: Target) -> str:

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from harness import units
 from harness.errors import ScenarioError, nearest
 from harness.scenario.document import Document, Keys
+from harness.scenario.locations import AppUrl, Location, ServerUrl
 from harness.scenario.source import read_file
 from harness.scenario.types import Count, Duration, Flag, Name, SettingValue, Text, kind_of
 from harness.scenario.validation import validate
@@ -71,13 +72,22 @@ class Setting(_Part):
 
 
 class Server(_Part):
-    """A real server that the harness boots on loopback."""
+    """A real server: one that the harness boots on loopback, or one that runs already."""
 
     engine: Literal["postgres", "redis"]
     sentinel: Flag = Field(
         False, description="of redis: with a replica, and three sentinels that promote it if need be"
     )
     down_after: Duration = Field(1.0, description="how long a server is silent until a sentinel takes it to be down")
+    url: ServerUrl | None = Field(None, description="where it runs already; absent: the harness boots one")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Server:
+        if self.url is not None and not self.url.scheme.startswith(self.engine):
+            raise ValueError(f"`{self.url.scheme}://` is no URL of a {self.engine} server")
+        if self.url is not None and self.sentinel:
+            raise ValueError("`sentinel` is for servers that the harness starts; this one runs already")
+        return self
 
 
 class Command(_Part):
@@ -88,13 +98,24 @@ class Command(_Part):
 
 
 class Process(Command):
-    """A component that is the target's own program, in one or more replicas."""
+    """A component that is the target's own program: started in one or more replicas, or running already at `url`."""
 
+    command: tuple[str, ...] = ()
+    url: AppUrl | None = Field(None, description="where it runs already, instead of a command; plain http")
     replicas: Count = 1
     ready: Annotated[str, StringConstraints(pattern=r"^/\S*$")] = Field(
         description="path that answers 200 when the process can serve; on the management port if it has one"
     )
     management: Flag = Field(False, description="it listens on {management_port} too: /metrics, readiness")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Process:
+        if bool(self.command) == (self.url is not None):
+            raise ValueError("needs a `command`, or the `url` of something that runs already (not both)")
+        told = sorted({"environment", "replicas", "management"} & self.model_fields_set)
+        if self.url is not None and told:
+            raise ValueError(f"`{told[0]}` is for processes that the harness starts; this one runs already")
+        return self
 
 
 class Manifest(_Part):
@@ -122,12 +143,58 @@ class Manifest(_Part):
     shared_resources: dict[str, tuple[str, ...]] = Field(
         default_factory=dict, description="what endpoints share without depending on each other"
     )
+    hosts: tuple[str, ...] = Field(
+        (), description="other machines that load and faults may reach; only this one when absent"
+    )
 
 
 class Target(Manifest):
-    """A manifest that was checked, with the folder it stands in."""
+    """A manifest that was checked, with the folder it stands in.
+
+    `toxiproxy` is the `host:port` of a Toxiproxy server to use, "" to start one. `data` says what to do with data that
+    is not the harness's: `reset` it, `keep` it; "" when nobody has said.
+    """
 
     folder: Path
+    toxiproxy: str = ""
+    data: Literal["", "reset", "keep"] = ""
+
+    @property
+    def resets(self) -> bool:
+        """Whether the reset command is run before every arm: not on anybody's data without being told."""
+        return self.reset is not None and (self.data == "reset" or (not self.data and self.is_whole))
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the harness starts every component, so that data and processes are its own."""
+        return all(map(self.is_ours, self.components))
+
+    def is_ours(self, component: str) -> bool:
+        """Whether the harness starts the component. What an app that runs already calls runs already, too."""
+        return self.location(component) is None and self.location(self.entry) is None
+
+    def location(self, component: str) -> Location | None:
+        """Where the component runs already, as far as that was said."""
+        return self.servers[component].url if component in self.servers else self.processes[component].url
+
+    @property
+    def existing(self) -> dict[str, str]:
+        """Where what runs already is, for people and records."""
+        foreign = (name for name in self.components if not self.is_ours(name))
+        named = {name: str(self.location(name) or "an address that nobody has named") for name in foreign}
+        return {**named, **({"toxiproxy": self.toxiproxy} if self.toxiproxy else {})}
+
+    @property
+    def proxied_edges(self) -> tuple[str, ...]:
+        """The edges with a proxy: that of the clients, and those of processes that can be told to call it.
+
+        What runs already calls a proxy only where somebody has put one: in the Toxiproxy server that was named.
+        """
+        return tuple(
+            edge
+            for edge in self.edge_names
+            if (source := edge.partition("->")[0]) == CLIENT or self.is_ours(source) or self.toxiproxy
+        )
 
     @property
     def components(self) -> tuple[str, ...]:
@@ -162,6 +229,8 @@ class Target(Manifest):
 
     def capabilities(self, component: str) -> frozenset[str]:
         """What faults can count on there, of `harness.faults.base.CAPABILITIES`."""
+        if not self.is_ours(component):
+            return frozenset()
         found = {"process", "replicas"} if len(self.instances(component)) > 1 else {"process"}
         watched = component in self.servers and self.servers[component].sentinel
         return frozenset({*found, "sentinel"} if watched else found)
@@ -290,11 +359,14 @@ def _check_known(
 
 
 def _check_placeholders(target: Target, document: Document, path: Keys, component: str) -> None:
-    allowed = {"python", "target", *target.servers}
+    allowed = {"python", "target", *target.servers, *(f"{name}.url" for name in target.servers)}
     if component:
         process = target.processes[component]
         allowed |= {"port", "replica"} | ({"management_port"} if process.management else set())
-        allowed |= {f"{source}->{destination}" for source, destination in target.edges if source == component}
+        for source, destination in target.edges:
+            if source == component:
+                edge = f"{source}->{destination}"
+                allowed |= {edge, f"{edge}.url"} if destination in target.servers else {edge}
     command = target.processes[component] if component else target.reset
     assert command is not None
     texts: list[tuple[Keys, str]] = [((*path, "command", index), text) for index, text in enumerate(command.command)]

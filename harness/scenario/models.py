@@ -313,6 +313,9 @@ class Scenario(Model):
     faults: tuple[FaultEntry, ...] = Field(min_length=1)
     expect: tuple[Sentence, ...] = Field(min_length=1)
     abort_when: tuple[AbortSentence, ...] = ()
+    hosts: tuple[Where, ...] = Field(
+        (), description="other machines that load and faults may reach; only this one when absent"
+    )
     blast_radius: BlastRadius = Field(
         default_factory=BlastRadius, description="what the faults may touch; anything in the target when absent"
     )

@@ -19,6 +19,7 @@ from harness.paths import shipped
 from harness.plan import Arm, ArmKind, ArmLoad, Load, Phase, Plan, PlannedFault, Retry
 from harness.scenario import overrides as command_line
 from harness.scenario.document import Document, Keys
+from harness.scenario.existing import NOTHING, Existing, with_existing
 from harness.scenario.hysteresis import shed_and_return
 from harness.scenario.injections import plan_faults
 from harness.scenario.limits import allowed_windows, check_blast_radius, check_it_ever_fits
@@ -42,12 +43,14 @@ def resolve(
     repeat: int = 1,
     only: str | None = None,
     overrides: Sequence[str] = (),
+    existing: Existing = NOTHING,
 ) -> Plan:
     """The plan of a scenario file; nothing is started or touched.
 
     `variant` takes the place of the file's own, `overrides` are `path=value` and win over everything in the file.
     Without a `seed` one is drawn; the plan always carries it. `repeat` pairs of arms are interleaved in an order that
-    is drawn; `only` keeps the arms of one kind, `baseline` or `fault`.
+    is drawn; `only` keeps the arms of one kind, `baseline` or `fault`. `existing` takes the place of what the target
+    would start.
     Raises ScenarioError for anything that is wrong with the file, its target or the command line.
     """
     if not 1 <= repeat <= MAX_REPEAT:
@@ -61,7 +64,7 @@ def resolve(
         document = document.replaced(("variant",), variant, f"--variant {variant}")
     document = command_line.apply(document, overrides)
     scenario = validate(Scenario, document)
-    target = _find_target(scenario.target, file, document)
+    target = with_existing(_find_target(scenario.target, file, document), existing, scenario.hosts)
     for name, other in scenario.variants.items():
         _check_setup(target, other.preset, other.settings, ("variants", name), document)
     _check_setup(target, "", scenario.settings, (), document)
@@ -71,6 +74,12 @@ def resolve(
     document = document.grafted(("variants", scenario.variant, "settings"), ("settings",), levels=1)
     document = command_line.apply(document, overrides)
     scenario = validate(Scenario, document)
+    if scenario.settings and not target.is_ours(target.entry):
+        raise document.key_error(
+            ("settings",),
+            f"have no effect on {target.entry}, which runs already",
+            remedy="set them where it is started, and leave them out here",
+        )
     _check_endpoints(scenario, target, document)
     phases, course = lay_out(scenario.load, document)
     faults = plan_faults(scenario.faults, catalogue, target, phases, document)
@@ -82,6 +91,7 @@ def resolve(
         document = _with_lengths(document, more[0])
     load = _load(scenario.load, course, _locustfile(scenario.load, file, document), _seed(seed))
     resolved = _resolved(document.data, scenario, load, target.values(preset, scenario.settings))
+    resolved |= {"existing": existing.to_json()} if existing != NOTHING else {}
     plan = Plan(
         name=scenario.name,
         hypothesis=scenario.hypothesis,

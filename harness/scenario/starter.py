@@ -5,40 +5,39 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.errors import ScenarioError
+from harness.scenario.locations import Location
 
 SCENARIO = Path("scenarios/first.yaml")
 LOCUSTFILE = Path("scenarios/locustfiles/my_app.py")
 MANIFEST = Path("targets/my-app/target.yaml")
 
 _SCENARIO_TEXT = """\
-# What happens to my app when Redis dies while traffic is 30 % up?
+# What happens to my app when {event} while traffic is 30 % up?
 #
 #   harness plan scenarios/first.yaml      what would happen, and when; touches nothing
 #   harness run scenarios/first.yaml       does it, twice: without the fault, then with it
 name: first
-hypothesis: If Redis dies during a +30% spike, my app keeps serving.
+hypothesis: If {event} during a +30% spike, my app keeps serving.
 
-# targets/my-app/target.yaml says how the app is started.
+# targets/my-app/target.yaml says {about}.
 target: my-app
-# One of the presets in that manifest.
-variant: careful
-
+{variant}
 load:
   users: locustfiles/my_app.py
   arrivals: poisson           # or uniform
   rate: 20/s                  # the steady rate; arrivals come at their time, however slow the app is
   timeout: 1s                 # clients give up after this
   # retries:                  # what clients do after a failure, by endpoint
-  #   home: {policy: exponential, limit: 3, base: 200ms, cap: 2s, budget: 10%}
+  #   home: {{policy: exponential, limit: 3, base: 200ms, cap: 2s, budget: 10%}}
   phases:
-    - {warm-up: 5s}           # not looked at
-    - {steady: 20s}
-    - {spike: 30s, rate: +30%, ramp: 2s}
-    - {recovery: 30s}
+    - {{warm-up: 5s}}           # not looked at
+    - {{steady: 20s}}
+    - {{spike: 30s, rate: +30%, ramp: 2s}}
+    - {{recovery: 30s}}
 
 # `harness faults` lists what can be broken.
 faults:
-  - redis-down: {at: spike + 5s, for: 15s}
+  - {fault}
 
 # In the fault's window, against the same seconds without it.
 expect:
@@ -67,21 +66,24 @@ presets:
   careless: {}
   careful: {redis_timeout: 100ms}
 
-# Real servers that the harness boots on loopback. Engines: postgres, redis. `sentinel: true` gives a redis a replica,
-# and three sentinels that promote it when the server has been silent for `down_after` (1s).
+# Real servers that the harness boots on loopback. Engines: postgres, redis. Take out what the app does not use, here,
+# in `edges` and below. `sentinel: true` gives a redis a replica, and three sentinels that promote it when the server
+# has been silent for `down_after` (1s). With a `url`, or --postgres and --redis, servers that run already are used.
 servers:
   postgres: {engine: postgres}
   redis: {engine: redis}
 
-# My own programs. {port} is the port to listen on, {python} the harness's interpreter, {target} this folder,
-# {app->redis} host:port of Redis as seen by the app: a proxy that faults can act on.
+# My own programs, started in this folder. {port} is the port to listen on, {python} the harness's interpreter, {target}
+# this folder, {app->redis.url} the URL of Redis as the app shall use it: through a proxy that faults can act on
+# ({app->redis} is its host:port alone). For something that runs already: `url: http://127.0.0.1:8000` instead of
+# command, replicas and environment.
 processes:
   app:
     command: ["{python}", -m, gunicorn, --threads, "16", --bind, "127.0.0.1:{port}", "my_app:app"]
     replicas: 2
     environment:
-      DATABASE_URL: "postgresql://app@{app->postgres}/postgres"
-      REDIS_URL: "redis://{app->redis}/0"
+      DATABASE_URL: "{app->postgres.url}"
+      REDIS_URL: "{app->redis.url}"
     ready: /healthz           # answers 200 when the app can serve
     # management: true        # a second port, {management_port}, with /metrics; it answers when all threads are busy
 
@@ -90,17 +92,48 @@ edges: [app->postgres, app->redis]
 # What clients talk to.
 entry: app
 
-# Brings the data to the state in which every arm starts. {postgres} is the server itself, not a proxy.
+# Brings the data to the state in which every arm starts. {postgres.url} is the server itself, not a proxy.
 # reset:
 #   command: ["{python}", -m, my_app.reset]
-#   environment: {DATABASE_URL: "postgresql://app@{postgres}/postgres"}
+#   environment: {DATABASE_URL: "{postgres.url}"}
 
-# Endpoint -> the components that it needs. Damage anywhere else is a cascade.
+# Endpoint (a `name` in the locustfile) -> the components that it needs. Damage anywhere else is a cascade.
 dependencies:
   home: [app]
   item: [app, redis, postgres]
 component_dependencies:
   app: [postgres, redis]
+# What endpoints share without needing each other: the way by which damage spreads.
+shared_resources:
+  app-threads: [home, item]
+"""
+
+_RUNNING_MANIFEST_TEXT = """\
+# Where my app runs already, and what it depends on.
+name: my-app
+description: My app, which runs already
+
+# Its plain http address; clients reach it through a proxy, where faults can act. The harness neither starts nor kills
+# it. If it has a page /metrics (Prometheus), that is read too.
+processes:
+  app:
+    url: {url}
+    ready: /healthz           # answers 200 when the app can serve
+entry: app
+# Other machines have to be listed before load goes there.
+{hosts}
+
+# Faults between the app and what it calls need a proxy in between: a Toxiproxy server, named with --toxiproxy, with a
+# proxy called after each edge (app-redis). Then list what the app calls, so that damage can be judged:
+# servers:
+#   redis: {{engine: redis}}
+# edges: [app->redis]
+# component_dependencies: {{app: [redis]}}
+
+# Endpoint (a `name` in the locustfile) -> the components that it needs. Damage anywhere else is a cascade.
+dependencies:
+  home: [app]
+  item: [app]
 # What endpoints share without needing each other: the way by which damage spreads.
 shared_resources:
   app-threads: [home, item]
@@ -127,11 +160,28 @@ class Visitor(HttpUser):
 '''
 
 
-def write_starter(folder: Path) -> list[Path]:
-    """Write the three files below `folder`, and say which. Raises ScenarioError: there already, can't be written."""
+_STARTED = {
+    "event": "Redis dies",
+    "about": "how the app is started",
+    "variant": "# One of the presets in that manifest.\nvariant: careful\n",
+    "fault": "redis-down: {at: spike + 5s, for: 15s}",
+}
+_RUNNING = {
+    "event": "every answer takes 200 ms longer",
+    "about": "where the app runs",
+    "variant": "",
+    "fault": "latency: {on: client->app, latency: 200ms, at: spike + 5s, for: 15s}",
+}
+
+
+def write_starter(folder: Path, url: str | None = None) -> list[Path]:
+    """Write the three files below `folder`, and say which; for an app that runs at `url` already, if there is one.
+
+    Raises ScenarioError: no URL that can be used, a file is there already, can't be written.
+    """
     files = {
-        folder / SCENARIO: _SCENARIO_TEXT,
-        folder / MANIFEST: _MANIFEST_TEXT,
+        folder / SCENARIO: _SCENARIO_TEXT.format(**(_STARTED if url is None else _RUNNING)),
+        folder / MANIFEST: _MANIFEST_TEXT if url is None else _running_manifest(url),
         folder / LOCUSTFILE: _LOCUSTFILE_TEXT,
     }
     for file in files:
@@ -144,3 +194,12 @@ def write_starter(folder: Path) -> list[Path]:
         except OSError as error:
             raise ScenarioError(f"can't be written: {error.strerror}", file=file) from error
     return list(files)
+
+
+def _running_manifest(url: str) -> str:
+    try:
+        location = Location.parse(url, "http")
+    except ValueError as error:
+        raise ScenarioError(str(error), file="--target") from error
+    hosts = "# hosts: [staging.example.com]" if location.is_loopback else f"hosts: [{location.host}]"
+    return _RUNNING_MANIFEST_TEXT.format(url=url, hosts=hosts)

@@ -15,11 +15,13 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from harness.endpoints import Endpoints
 from harness.errors import StackError
 from harness.faults.base import Edge, Undo
+from harness.faults.sql import SUPERUSER
 from harness.faults.undo import start_process
 from harness.ledger import Ledger, ProcessMark
 from harness.paths import RunFolder
@@ -30,10 +32,14 @@ from harness.proxy.client import ToxiproxyClient
 from harness.scenario.manifest import Target
 from harness.stack import postgres, sentinel, valkey
 from harness.stack.account import Account, unprivileged
+from harness.stack.proxies import Proxies
 from harness.stack.sentinel import Watched
 
 ENGINES = {"postgres": postgres, "redis": valkey}
+URLS = {"postgres": f"postgresql://{postgres.ROLE}@{{}}/postgres", "redis": "redis://{}/0"}
+"""What the target calls the servers that the harness boots."""
 READY_TIMEOUT_S = 30.0
+FOREIGN_TIMEOUT_S = 5.0
 RESET_TIMEOUT_S = 30.0
 SERVICE = "service"
 CONTROL = "service-control"
@@ -95,16 +101,19 @@ class LocalStack:
         self._work = _scratch_root(self._account) / f"harness-{processes.run_id}"
         self._servers: dict[str, Command] = {}
         self._addresses = {name: _loopback(reserve_port()) for name in (*target.servers, PROXY, SERVICE, CONTROL)}
+        self._addresses |= {name: found.address for name in target.components if (found := target.location(name))}
+        self._addresses[PROXY] = target.toxiproxy or self._addresses[PROXY]
         self.watched = tuple(
             sentinel.watched(name, server, self._addresses[name], lambda: _loopback(reserve_port()))
             for name, server in target.servers.items()
-            if server.sentinel
+            if server.sentinel and target.is_ours(name)
         )
         for group in self.watched:
             self._addresses.update(group.addresses)
-        self._edges = {
+        edges = {
             f"{source}->{destination}": self._plan_edge(source, destination) for source, destination in self._pairs()
         }
+        self._proxies = Proxies(target, self.proxy_api, edges, self._upstream)
         self.replicas = tuple(self._plan_replicas())
         self.endpoints = Endpoints(self._addresses[CONTROL], target.instances(target.entry))
 
@@ -113,6 +122,8 @@ class LocalStack:
         self._ledger.folder(self._work)
         self._work.mkdir(mode=0o711)
         for name, server in self.target.servers.items():
+            if not self.target.is_ours(name):
+                continue
             port = split(self._addresses[name])[1]
             command = ENGINES[server.engine].prepare(name, port, self._work, self._logs, self._account)
             self._servers[name] = command
@@ -120,13 +131,15 @@ class LocalStack:
         for group in self.watched:
             self._servers[group.replica] = sentinel.prepare_replica(group, self._work, self._logs, self._account)
             self._processes.spawn(self._servers[group.replica])
-        self._processes.spawn(self._proxy_command(), stdin=subprocess.PIPE)
+        if not self.target.toxiproxy:
+            self._processes.spawn(self._proxy_command(), stdin=subprocess.PIPE)
         for name in self._servers:
             self._await(name, lambda name=name: self.is_ready(name))  # type: ignore[misc]
-        self._await(PROXY, lambda: not refused(self.proxy_api))
-        api = ToxiproxyClient(*split(self.proxy_api))
-        for edge in self._edges.values():
-            api.create(edge.proxy, edge.address, self._upstream(edge.destination))
+        for name in filter(self.target.location, self.target.components):
+            self._find(name, self.address(name), lambda name=name: self.is_ready(name))  # type: ignore[misc]
+        wait = partial(self._find, PROXY, self.proxy_api) if self.target.toxiproxy else partial(self._await, PROXY)
+        wait(lambda: not refused(self.proxy_api))
+        self._proxies.make(self._ledger, self._processes.run_id)
 
     def reset(self) -> None:
         """Bring everything to the state in which every arm starts: fresh data, fresh processes, empty pools."""
@@ -136,17 +149,21 @@ class LocalStack:
         self._run_reset()
         for replica in self.replicas:
             self._processes.spawn(self._process_command(replica))
-        self._processes.spawn(self._service_command(), stdin=subprocess.PIPE)
+        ours = self.target.is_ours(self.target.entry)
+        if ours:
+            self._processes.spawn(self._service_command(), stdin=subprocess.PIPE)
         for replica in self.replicas:
             self._await(replica.name, lambda name=replica.name: self.is_ready(name))  # type: ignore[misc]
-        front = self._edges[f"{CLIENT}->{self.target.entry}"]
+        front = self.edge(f"{CLIENT}->{self.target.entry}")
         path = self.target.processes[self.target.entry].ready
-        self._await(SERVICE, lambda: probe("http", front.address, path=path).ok)
+        wait = partial(self._await, SERVICE) if ours else partial(self._find, front.proxy, front.address)
+        wait(lambda: probe("http", front.address, path=path).ok)
         for group in self.watched:
             self._await(group.replica, lambda group=group: sentinel.is_settled(group))  # type: ignore[misc]
 
     def down(self) -> None:
-        """End every process and remove every file outside the results."""
+        """End every process, remove every file outside the results, and whatever was put on servers of others."""
+        self._proxies.remove(self._ledger, self._processes)
         self._processes.stop_all()
         shutil.rmtree(self._work, ignore_errors=True)
 
@@ -162,7 +179,9 @@ class LocalStack:
     @property
     def url(self) -> str:
         """What clients talk to: `http://host:port` of the proxy before the service."""
-        return f"http://{self._edges[f'{CLIENT}->{self.target.entry}'].address}"
+        address = self.edge(f"{CLIENT}->{self.target.entry}").address
+        location = self.target.location(self.target.entry)
+        return location.at(address).rstrip("/") if location else f"http://{address}"
 
     @property
     def seed(self) -> int:
@@ -172,7 +191,7 @@ class LocalStack:
     @property
     def edges(self) -> tuple[Edge, ...]:
         """All dependency edges, the clients' included."""
-        return tuple(self._edges.values())
+        return tuple(self._proxies.edges.values())
 
     @property
     def proxy_api(self) -> str:
@@ -181,12 +200,25 @@ class LocalStack:
 
     @property
     def servers(self) -> Mapping[str, str]:
-        """`host:port` of each embedded server by name."""
-        return {name: self._addresses[name] for name in self.target.servers}
+        """`host:port` of each server by name: those that were booted, and those of which one knows where they are."""
+        known = (name for name in self.target.servers if self.target.is_ours(name) or self.target.location(name))
+        return {name: self._addresses[name] for name in known}
+
+    def server_url(self, name: str, address: str = "") -> str:
+        """How the target calls a server, login and database included; by way of the proxy at `address` if given."""
+        location = self.target.location(name)
+        if location is not None:
+            return location.at(address or location.address)
+        return URLS[self.target.servers[name].engine].format(address or self._addresses[name])
+
+    def watch_url(self, name: str) -> str:
+        """How the harness looks at a server: its own ones as the superuser, who gets in when nobody else does."""
+        url = self.server_url(name)
+        return url.replace(f"{postgres.ROLE}@", f"{SUPERUSER}@") if self.target.is_ours(name) else url
 
     def edge(self, name: str) -> Edge:
-        """The edge `source->destination`."""
-        return self._edges[name]
+        """The edge `source->destination`. Raises StackError when it has no proxy."""
+        return self._proxies.edge(name)
 
     @property
     def scratch(self) -> Path:
@@ -195,7 +227,7 @@ class LocalStack:
 
     def upstream(self, edge: str) -> str:
         """`host:port` that the edge's proxy leads to as long as no fault has led it elsewhere."""
-        return self._upstream(self._edges[edge].destination)
+        return self._proxies.upstream(edge)
 
     def instances(self, component: str) -> tuple[str, ...]:
         """Names of a component's processes."""
@@ -262,9 +294,12 @@ class LocalStack:
 
     def _readiness(self, name: str) -> tuple[str, str, str]:
         """(protocol, address, path) of the probe that tells whether a process can serve."""
-        if name in self._servers:
+        if name in self._servers or name in self.target.servers:
             belongs_to = {group.replica: group.name for group in self.watched}
             return self.protocol(belongs_to.get(name, name)), self._addresses[name], ""
+        component = self.target.processes[self.target.component_of(name)]
+        if component.url is not None:
+            return "http", component.url.address, component.ready
         replica = self._replica(name)
         spec = self.target.processes[replica.component]
         return "http", replica.management_address if spec.management else replica.address, spec.ready
@@ -272,7 +307,7 @@ class LocalStack:
     def _regroup(self, group: Watched) -> None:
         """Start a watched server and all its company anew: it is the primary again, and nobody remembers anything."""
         self._processes.kill(*reversed(group.members), group.name)
-        proxies = [edge.proxy for edge in self._edges.values() if edge.destination == group.name]
+        proxies = [edge.proxy for edge in self.edges if edge.destination == group.name]
         for proxy in proxies:
             ToxiproxyClient(*split(self.proxy_api)).set_upstream(proxy, self._addresses[group.name])
         for name in (group.name, group.replica):
@@ -293,12 +328,13 @@ class LocalStack:
         return Edge(source, destination, f"{source}-{destination}", f"{host}:{reserve_port(host)}", protocol)
 
     def _plan_replicas(self) -> Iterable[Replica]:
-        for component in self.target.processes:
+        for component in filter(self.target.is_ours, self.target.processes):
             for number, name in enumerate(self.target.instances(component), start=1):
                 yield Replica(name, component, number, reserve_port(), reserve_port())
 
     def _upstream(self, component: str) -> str:
-        return self._addresses[SERVICE] if component == self.target.entry else self.address(component)
+        served = component == self.target.entry and self.target.is_ours(component)
+        return self._addresses[SERVICE] if served else self.address(component)
 
     def _log(self, name: str) -> Path:
         return self._logs / f"{name}.log"
@@ -312,6 +348,14 @@ class LocalStack:
             return
         how = "did not become ready" if self._processes.alive(name) else "ended at once"
         raise StackError(f"{name} {how}; its last words:\n{tail(self._log(name))}", remedy=f"see {self._log(name)}")
+
+    def _find(self, name: str, address: str, condition: Callable[[], bool]) -> None:
+        """`_await` for what the harness does not start."""
+        if not wait_for(condition, timeout_s=FOREIGN_TIMEOUT_S):
+            raise StackError(
+                f"{name} should run already, but does not answer at {address}",
+                remedy="start it, or correct the address",
+            )
 
     def _proxy_command(self) -> Command:
         host, port = split(self.proxy_api)
@@ -361,7 +405,7 @@ class LocalStack:
         return {**self._environment, "PYTHONPATH": str(self.target.folder), "PYTHONDONTWRITEBYTECODE": "1"}
 
     def _run_reset(self) -> None:
-        if self.target.reset is None:
+        if self.target.reset is None or not self.target.resets:
             return
         fill = self._filler(None)
         environment = {key: fill(value) for key, value in self.target.reset.environment.items()}
@@ -385,7 +429,11 @@ class LocalStack:
 
     def _filler(self, replica: Replica | None) -> Callable[[str], str]:
         values = {"python": sys.executable, "target": str(self.target.folder), **self.servers}
-        values |= {name: edge.address for name, edge in self._edges.items()}
+        values |= {name: edge.address for name, edge in self._proxies.edges.items()}
+        for name in self.servers:
+            values |= {f"{name}.url": self.server_url(name)}
+            for edge in (edge for edge in self.edges if edge.destination == name):
+                values[f"{edge.source}->{name}.url"] = self.server_url(name, edge.address)
         if replica is not None:
             values |= {
                 "port": str(replica.port),

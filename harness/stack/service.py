@@ -28,7 +28,7 @@ from typing import Any, cast, get_args
 import uvloop
 
 from harness.endpoints import Change, Endpoint
-from harness.probes import split
+from harness.probes import get, split
 
 PERIOD_S = 1.0
 TIMEOUT_S = 1.0
@@ -254,7 +254,7 @@ async def _answers(backend: Backend) -> bool:
         async with asyncio.timeout(TIMEOUT_S):
             reader, writer = await asyncio.open_connection(*backend.ready_at)
             try:
-                writer.write(f"GET {backend.path} HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\r\n".encode())
+                writer.write(get("{}:{}".format(*backend.ready_at), backend.path))
                 status = await reader.readline()
             finally:
                 writer.close()

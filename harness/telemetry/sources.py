@@ -10,6 +10,7 @@ import http.client
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
 import redis
@@ -45,14 +46,14 @@ def metrics_page(component: str, address: str) -> Source:
     return Source(component, lambda: list(_parse(component, _get(address, "/metrics"))))
 
 
-def postgres(component: str, address: str) -> Source:
+def postgres(component: str, url: str) -> Source:
     """Connections and transactions of a PostgreSQL server, over a connection of its own per reading."""
-    return Source(component, lambda: _postgres(component, address))
+    return Source(component, lambda: _postgres(component, url))
 
 
-def valkey(component: str, address: str) -> Source:
+def valkey(component: str, url: str) -> Source:
     """Clients, commands and memory of a Redis or Valkey server, and whether it is a `primary` (1) or a replica (0)."""
-    return Source(component, lambda: _redis(component, address))
+    return Source(component, lambda: _redis(component, url))
 
 
 def sentinel(component: str, address: str) -> Source:
@@ -79,6 +80,11 @@ def _get(address: str, path: str) -> str:
     try:
         connection.request("GET", path)
         response = connection.getresponse()
+        if response.status in (301, 302, 307, 308):
+            # An ASGI app that is mounted at /metrics sends everybody to /metrics/ first.
+            response.read()
+            connection.request("GET", urlsplit(response.headers.get("Location", "")).path)
+            response = connection.getresponse()
         if response.status != 200:
             raise SourceError(f"HTTP status {response.status}")
         return response.read().decode()
@@ -101,11 +107,9 @@ def _parse(component: str, page: str) -> Iterator[Reading]:
                 yield component, ":".join((sample.name, *sample.labels.values())), float(sample.value)
 
 
-def _postgres(component: str, address: str) -> list[Reading]:
-    host, port = split(address)
-    dsn = f"host={host} port={port} user=postgres dbname=postgres sslmode=disable connect_timeout=1"
+def _postgres(component: str, url: str) -> list[Reading]:
     try:
-        with psycopg.connect(dsn, autocommit=True) as connection:
+        with psycopg.connect(url, autocommit=True, connect_timeout=1) as connection:
             row = connection.execute(
                 "select count(*) filter (where state = 'active'), count(*), max(setting::int),"
                 " (select sum(xact_commit + xact_rollback) from pg_stat_database)"
@@ -117,8 +121,8 @@ def _postgres(component: str, address: str) -> list[Reading]:
     return [(component, name, float(value)) for name, value in zip(names, row or (), strict=True)]
 
 
-def _redis(component: str, address: str) -> list[Reading]:
-    info = _info(address)
+def _redis(component: str, url: str) -> list[Reading]:
+    info = _info(redis.Redis.from_url(url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S))
     return [
         (component, "connections", float(info["connected_clients"])),
         (component, "requests_total", float(info["total_commands_processed"])),
@@ -128,7 +132,7 @@ def _redis(component: str, address: str) -> list[Reading]:
 
 
 def _sentinel(component: str, address: str) -> list[Reading]:
-    info = _info(address)
+    info = _info(connect(address, TIMEOUT_S))
     return [
         (component, "connections", float(info["connected_clients"])),
         (component, "requests_total", float(info["total_commands_processed"])),
@@ -136,10 +140,10 @@ def _sentinel(component: str, address: str) -> list[Reading]:
     ]
 
 
-def _info(address: str) -> dict[str, Any]:
+def _info(server: redis.Redis) -> dict[str, Any]:
     try:
-        with connect(address, TIMEOUT_S) as client:
-            info = client.info()
+        with server:
+            info = server.info()
     except redis.RedisError as error:
         raise SourceError(str(error)) from error
     assert isinstance(info, dict)

@@ -4,6 +4,7 @@ import os
 import resource
 from pathlib import Path
 
+from shop.management import LOOPBACK
 from shop.service import Service
 from shop.settings import Settings
 
@@ -40,4 +41,4 @@ def post_worker_init(worker):
     service.attach(worker.tpool)
     port = os.environ.get("MANAGEMENT_PORT")
     if port:
-        service.management(int(port)).start()
+        service.management(int(port), os.environ.get("MANAGEMENT_HOST", LOOPBACK)).start()

@@ -122,6 +122,8 @@ def run_command(context: Context) -> str:
         words += ["--variant", info.variant]
     if info.simulated and info.simulated.get("scale", 1) != 1:
         words += ["--scale", str(info.simulated["scale"])]
+    for option, value in info.scenario.get("existing", {}).items():
+        words += [f"--{option}", str(value)]
     seed = _seed(info.seeds)
     if seed is not None:
         words += ["--seed", str(seed)]

@@ -8,18 +8,18 @@ from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingTCPServer
 
 Page = Callable[[], tuple[int, bytes]]
-HOST = "127.0.0.1"
+LOOPBACK = "127.0.0.1"
 
 
 class ManagementServer(ThreadingTCPServer):
-    """Serves pages on loopback from threads of its own, until the process ends."""
+    """Serves pages from threads of its own, until the process ends; to this machine only, unless `host` says more."""
 
     allow_reuse_address = True
     daemon_threads = True
 
-    def __init__(self, port: int, pages: Mapping[str, Page]) -> None:
+    def __init__(self, port: int, pages: Mapping[str, Page], host: str = LOOPBACK) -> None:
         self.pages = pages
-        super().__init__((HOST, port), _Handler)
+        super().__init__((host, port), _Handler)
 
     @property
     def port(self) -> int:

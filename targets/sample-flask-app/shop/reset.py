@@ -1,7 +1,7 @@
 """Bring the data to the state in which every arm starts: `python -m shop.reset`.
 
 DATABASE_URL and REDIS_URL name the servers themselves, not proxies. Makes the schema `shop` anew with the catalogue's
-products and a hundred orders, and empties Redis. The same every time.
+products and a hundred orders, and empties the Redis database. The same every time.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ def reset_database(url: str) -> None:
 
 
 def reset_cache(url: str) -> None:
-    """Empty Redis. Raises redis.RedisError."""
+    """Empty the database that the URL names, and no other one of that server. Raises redis.RedisError."""
     with Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5) as redis:
-        redis.flushall()
+        redis.flushdb()
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from flask import Flask, Response, jsonify
 from flask.typing import ResponseReturnValue
 
 from shop.errors import Unavailable
-from shop.management import ManagementServer
+from shop.management import LOOPBACK, ManagementServer
 from shop.metrics import Metrics
 from shop.threads import Threads
 
@@ -47,7 +47,7 @@ class Service:
         self._metrics.gauge("workers_limit", "Threads.", lambda: threads.limit)
         self._metrics.gauge("queue_length", "Requests waiting for a thread.", lambda: threads.waiting)
 
-    def management(self, port: int) -> ManagementServer:
+    def management(self, port: int, host: str = LOOPBACK) -> ManagementServer:
         """The management port of this process, not started yet. Port 0 picks a free one."""
         return ManagementServer(
             port,
@@ -56,6 +56,7 @@ class Service:
                 "/readyz": lambda: (200, b"ready\n") if self._ready() else (503, b"not ready\n"),
                 "/healthz": lambda: (200, b"alive\n"),
             },
+            host,
         )
 
     def _count(self, response: Response) -> Response:

@@ -77,6 +77,12 @@ def test_settings_become_environment(target: Target) -> None:
         ("replicas: 2", "replicas: 0", 17, "at least 1"),
         ("name: shop\n", "", 1, "is missing"),
         ("entry: app", "entry: app\nowner: me", 26, "unknown key"),
+        ("engine: redis", "engine: redis, url: http://127.0.0.1", 13, "got one with `http://`"),
+        ("engine: redis", "engine: redis, url: postgresql://127.0.0.1", 13, "is no URL of a redis server"),
+        ('command: [auth, "{port}", "{management_port}"]', "url: http://127.0.0.1:1", 21, "this one runs already"),
+        ('command: [auth, "{port}", "{management_port}"]', "url: https://127.0.0.1", 21, "certificates"),
+        ('    command: [auth, "{port}", "{management_port}"]\n', "", 21, "needs a `command`, or the `url`"),
+        ('DB: "{postgres}"', 'DB: "{postgres.uri}"', 26, "did you mean `postgres.url`"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_line(folder: Path, old: str, new: str, line: int, said: str) -> None:

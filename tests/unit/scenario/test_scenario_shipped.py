@@ -14,6 +14,8 @@ from harness.faults.base import FaultType
 from harness.faults.catalogue import catalogue as shipped_catalogue
 from harness.paths import find_scenario, shipped
 from harness.plan import Plan
+from harness.scenario.locations import Location
+from harness.scenario.manifest import load_target
 from harness.scenario.resolve import resolve
 from harness.scenario.schema import manifest_schema, scenario_schema
 from harness.scenario.source import read_file
@@ -154,6 +156,23 @@ def test_the_starter_resolves(tmp_path: Path) -> None:
     for file in written:
         if file.suffix == ".py":
             compile(file.read_text(), str(file), "exec")
+
+
+@pytest.mark.parametrize(("url", "hosts"), [("http://127.0.0.1:8000", ()), ("http://shop.test/api", ("shop.test",))])
+def test_the_starter_for_an_app_that_runs_already(tmp_path: Path, url: str, hosts: tuple[str, ...]) -> None:
+    write_starter(tmp_path, url)
+    plan = resolve(tmp_path / "scenarios" / "first.yaml", catalogue=shipped_catalogue(), seed=1)
+    assert [fault.edge for fault in plan.faults] == ["client->app"]
+    target = load_target(plan.target_folder)
+    assert target.hosts == hosts
+    assert target.processes["app"].url == Location.parse(url)
+    _check(manifest_schema(), read_file(target.folder / "target.yaml").data)
+
+
+def test_the_starter_refuses_what_is_no_url(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError, match="--target: expected a URL"):
+        write_starter(tmp_path, "shop.test")
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_starter_overwrites_nothing(tmp_path: Path) -> None:
