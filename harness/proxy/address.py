@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import os
 import socket
+import threading
 from dataclasses import dataclass
 
 BACKLOG = 4096
@@ -77,12 +79,25 @@ async def resolve(address: str) -> Address:
 
 async def lookup(host: str) -> list[str]:
     """The IP addresses of a host name, IPv4 first. Raises AddressError."""
-    try:
-        infos = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        raise AddressError(f"lookup {host}: no such host") from None
-    found = dict.fromkeys((info[0] != socket.AF_INET, str(info[4][0])) for info in infos)
-    return [ip for _, ip in sorted(found, key=lambda item: item[0])]
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[list[str]] = loop.create_future()
+
+    def settle(found: list[str]) -> None:
+        if not answer.done():
+            answer.set_result(found)
+
+    def look_up() -> None:
+        found = _addresses(host)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(settle, found)
+
+    # The loop's own look-ups share four threads, which one name server that hangs would take from all proxies, and an
+    # end of the process waits for them; a daemon thread holds up nobody.
+    threading.Thread(target=look_up, daemon=True).start()
+    found = await answer
+    if not found:
+        raise AddressError(f"lookup {host}: no such host")
+    return found
 
 
 def is_ip(host: str) -> bool:
@@ -108,6 +123,15 @@ def bound_to(listener: socket.socket) -> str:
     """The `host:port` a listener really has."""
     host, port = listener.getsockname()[:2]
     return str(Address(host, port))
+
+
+def _addresses(host: str) -> list[str]:
+    try:
+        infos = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return []
+    found = dict.fromkeys((info[0] != socket.AF_INET, str(info[4][0])) for info in infos)
+    return [ip for _, ip in sorted(found, key=lambda item: item[0])]
 
 
 def _bound(family: socket.AddressFamily, host: str, address: Address) -> socket.socket:

@@ -14,8 +14,8 @@ _ProtocolT = TypeVar("_ProtocolT", bound=asyncio.Protocol)
 class Dialer:
     """Connects to one `host:port`. Names are looked up anew for each connection, as clients of a real network do.
 
-    Connections that are made at the same time share one lookup, so that a name server which hangs holds one of the
-    process's few lookup threads per proxy, not all of them.
+    Connections that are made at the same time share one lookup, so that a name server which hangs holds one thread per
+    proxy, not one per connection.
     """
 
     def __init__(self, upstream: str) -> None:
