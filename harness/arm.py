@@ -86,6 +86,7 @@ class ArmRun:
             processes=processes,
             ledger=ledger,
             on_event=self._event,
+            clients=self._workers,
         )
         self._scraper = Scraper(_sources(stack), self._reading)
         self._abort = AbortWatch(plan.abort_when)

@@ -28,6 +28,9 @@ CLOSED_MODEL_HIDES: Final = (
 )
 """What is said wherever a load of the closed model is described."""
 
+RETRY_STORM: Final = "retry-storm"
+"""The fault whose parameter `retries` takes the place of the clients' policies."""
+
 _BOOT_S: Final = 5.0
 _RESET_S: Final = 3.0
 _ANALYSIS_S: Final = 3.0
@@ -59,6 +62,19 @@ class Retry:
     base_s: float = 0.1
     cap_s: float = 2.0
     budget: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RetryStorm:
+    """A stretch of an arm, in ns since its start, in which clients send at once again what fails, `limit` times.
+
+    It takes the place of the policies of `endpoints`, of all of them when there are none, and knows no budget.
+    """
+
+    start_ns: int
+    end_ns: int
+    limit: int
+    endpoints: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.analysis.cells import ALL, Pair
 from harness.analysis.counters import growth
@@ -14,9 +15,11 @@ from harness.analysis.paths import most_attempts
 from harness.analysis.seconds import Seconds
 from harness.analysis.tiers import tier_of
 from harness.analysis.verdict import Evidence, Factor, Interval
+from harness.plan import RETRY_STORM
 from harness.stats.noise import NO_NOISE
 
 if TYPE_CHECKING:
+    from harness.record.info import FaultInfo, RunInfo
     from harness.record.reader import Record
 
 LIMIT = 1.1
@@ -73,7 +76,7 @@ def _clients(
                     fault=effect.fault.value,
                     times=relative.value + 1,
                     interval=Interval(relative.low + 1, _finite(relative.high + 1)),
-                    ceiling=_most_of_client(record.info.scenario, pair.endpoint),
+                    ceiling=_most_of_client(record.info, pair.endpoint),
                 )
                 yield factor, effect.noise.known
 
@@ -110,15 +113,21 @@ def _tiers(
             yield factor, times >= _OVERWHELMING
 
 
-def _most_of_client(scenario: Mapping[str, Any], endpoint: str) -> float | None:
-    """Attempts per arrival that the clients' policy allows; None where the scenario says nothing of the load."""
-    load = scenario.get("load")
+def _most_of_client(info: RunInfo, endpoint: str) -> float | None:
+    """Attempts per arrival that the clients' policy or a storm allows; None where the scenario says nothing of load."""
+    load = info.scenario.get("load")
     if not isinstance(load, Mapping):
         return None
     retries = load.get("retries")
     policy = retries.get(endpoint) if isinstance(retries, Mapping) else None
-    limit = policy.get("limit", 0) if isinstance(policy, Mapping) else 0
-    return 1.0 + int(limit) if str(limit).isdigit() else None
+    limits = [policy.get("limit", 0) if isinstance(policy, Mapping) else 0]
+    limits += [fault.params.get("retries") for fault in info.faults if _is_storm_of(endpoint, fault)]
+    return 1.0 + max(map(int, limits)) if all(str(limit).isdigit() for limit in limits) else None
+
+
+def _is_storm_of(endpoint: str, fault: FaultInfo) -> bool:
+    names = fault.params.get("endpoints")
+    return fault.kind == RETRY_STORM and (not names or endpoint in re.split(r"\s*,\s*", str(names).strip()))
 
 
 def _most_of_tier(record: Record, caller: str, tier: str) -> float | None:
@@ -126,7 +135,7 @@ def _most_of_tier(record: Record, caller: str, tier: str) -> float | None:
     target = record.info.target
     inside = most_attempts(caller, tier, target.retries, target.component_dependencies)
     using = [name for name, needs in target.dependencies.items() if tier in needs]
-    clients = [_most_of_client(record.info.scenario, name) for name in using]
+    clients = [_most_of_client(record.info, name) for name in using]
     if inside is None or not clients or None in clients:
         return None
     return inside * max(most for most in clients if most is not None)

@@ -14,11 +14,11 @@ from typing import Any, Literal, Protocol
 
 from harness.endpoints import Endpoints
 from harness.ledger import ProcessMark
-from harness.plan import PlannedFault
+from harness.plan import PlannedFault, RetryStorm
 from harness.processes import Command
 
 ParamKind = Literal["duration", "integer", "number", "percentage", "size", "byte-rate", "choice", "string"]
-Place = Literal["edge", "component"]
+Place = Literal["edge", "component", "clients"]
 Undo = Mapping[str, Any]
 
 CAPABILITIES: Mapping[str, str] = {
@@ -68,6 +68,10 @@ class FaultableTarget(Protocol):
     @property
     def edge_names(self) -> tuple[str, ...]:
         """All edges as `source->destination`."""
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """Names of the requests that clients make."""
 
     def component_protocol(self, name: str) -> str:
         """`postgres`, `redis` or `http`."""
@@ -213,13 +217,46 @@ class Fault(ABC):
 
 
 @dataclass(frozen=True, slots=True)
+class StormReport:
+    """What load workers say of retry storms: whether one is on in all of them, or in any.
+
+    `failed` counts arrivals whose first attempt failed in a storm, `retries` the attempts that followed.
+    """
+
+    everywhere: bool
+    anywhere: bool
+    failed: int
+    retries: int
+
+
+class FaultableClients(Protocol):
+    """What faults may do with the clients, which the load workers are."""
+
+    def begin_storm(self, name: str, storm: RetryStorm) -> None:
+        """Have all clients retry at once in a stretch of the arm that is still to come."""
+
+    def end_storm(self, name: str) -> None:
+        """Have them forget that storm, whether it has begun or not."""
+
+    def storm_report(self) -> StormReport:
+        """How far storms have come."""
+
+
+class ClientFault(Fault):
+    """A fault of the clients: it gets hold of them as `clients` before it is prepared."""
+
+    clients: FaultableClients
+
+
+@dataclass(frozen=True, slots=True)
 class FaultType:
     """An entry of the fault catalogue.
 
-    `place` says what `on` names in a scenario, `many` whether it may name several; `default_place` serves when `on` is
-    left out. `capability` and `protocol` ("" for any) are what the place must offer. Faults in the same place exclude
-    each other while they overlap, unless both have a `layer`, the two differ, and neither `excludes` that of the other.
-    `momentary`: done in one moment; the time it is given is how long its consequences are watched.
+    `place` says what `on` names in a scenario (nothing for `clients`, who are the load), `many` whether it may name
+    several; `default_place` serves when `on` is left out. `capability` and `protocol` ("" for any) are what the place
+    must offer. Faults in the same place exclude each other while they overlap, unless both have a `layer`, the two
+    differ, and neither `excludes` that of the other. `momentary`: done in one moment; the time it is given is how long
+    its consequences are watched.
     """
 
     name: str

@@ -86,12 +86,17 @@ def _cell(text: str) -> str:
 
 
 def _paragraph(one: FaultType) -> str:
-    what = "an edge such as app->postgres" if one.place == "edge" else "a component, or one of its replicas"
-    where = f"on: {what}{', or several' if one.many else ''}"
-    where += f" (default {one.default_place})" if one.default_place else " (required)"
-    lines = [f"{one.name}  [{one.family}]", f"  {one.summary}", f"  {where}"]
+    lines = [f"{one.name}  [{one.family}]", f"  {one.summary}", *_where(one)]
     lines += [f"  {name}: {param.kind}{_default(param)}  {param.help}" for name, param in one.params.items()]
     return "\n".join(lines)
+
+
+def _where(one: FaultType) -> list[str]:
+    if one.place == "clients":
+        return []
+    what = "an edge such as app->postgres" if one.place == "edge" else "a component, or one of its replicas"
+    default = f" (default {one.default_place})" if one.default_place else " (required)"
+    return [f"  on: {what}{', or several' if one.many else ''}{default}"]
 
 
 def _default(param: Param) -> str:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from harness.clock import NS, now_ns
 from harness.errors import HarnessError, NotRevertedError
 from harness.exits import Exit
-from harness.faults.base import Fault, FaultableStack
+from harness.faults.base import ClientFault, Fault, FaultableClients, FaultableStack
 from harness.faults.catalogue import catalogue
 from harness.faults.moves import Move, look_for
 from harness.faults.restore import REVERT_S, revert
@@ -48,12 +48,14 @@ class FaultTimeline:
         processes: Processes,
         ledger: Ledger,
         on_event: EventSink,
+        clients: FaultableClients | None = None,
     ) -> None:
         self._arm = arm
         self._stack = stack
         self._processes = processes
         self._ledger = ledger
         self._on_event = on_event
+        self._clients = clients
         self._over = threading.Event()
         self._states: dict[str, State] = {one.id: "waiting" for one in planned}
         self._errors: list[HarnessError] = []
@@ -101,6 +103,10 @@ class FaultTimeline:
         fault.tell = lambda kind, component, **fields: self._tell(
             planned, kind, now_ns(), component=component, **fields
         )
+        if isinstance(fault, ClientFault):
+            if self._clients is None:
+                raise FaultError(f"the fault {planned.id} is one of clients, and there are none")
+            fault.clients = self._clients
         self._prepare(planned, fault)
         mark = UndoMark(
             id=f"{self._arm}:{planned.id}",

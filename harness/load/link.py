@@ -10,11 +10,14 @@ from typing import Any
 from gevent.event import AsyncResult, Event
 from gevent.hub import get_hub
 
+from harness.plan import RetryStorm
+
 
 class Link:
     """The pipe to the conductor: says events on one end, hears `go` and `stop` on the other.
 
-    Standard output is taken for the events alone: whatever a locustfile prints goes to standard error.
+    Standard output is taken for the events alone: whatever a locustfile prints goes to standard error. `storms` are
+    those that it was told of and not told to forget, by name.
     """
 
     def __init__(self) -> None:
@@ -23,6 +26,7 @@ class Link:
         os.dup2(2, 1)
         self.go: AsyncResult = AsyncResult()
         self.stop = Event()
+        self.storms: dict[str, RetryStorm] = {}
 
     def say(self, event: str, **fields: Any) -> None:
         """Send one event; a conductor that is gone is noticed by `listen`."""
@@ -49,5 +53,10 @@ class Link:
     def _obey(self, message: dict[str, Any]) -> None:
         if "go" in message:
             self.go.set(int(message["go"]))
+        if "storm" in message:
+            fields = message["storm"]
+            self.storms[message["name"]] = RetryStorm(**{**fields, "endpoints": tuple(fields["endpoints"])})
+        if "calm" in message:
+            self.storms.pop(message["calm"], None)
         if message.get("stop"):
             self.stop.set()

@@ -51,6 +51,11 @@ class Member(ABC):
         """What messages call it."""
         return self.spec.name
 
+    @property
+    def over(self) -> bool:
+        """Whether it sends nothing any more, or is of no use."""
+        return self._ended.is_set() or self._done is not None or bool(self._last_words)
+
     def await_event(self, event: str, deadline_s: float) -> None:
         """Wait until the worker has said `event`. Raises `LoadError` when it fails instead, or says nothing."""
         while True:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,7 +15,7 @@ from harness.errors import LoadError
 from harness.load.deadlines import Deadlines
 from harness.load.recorder import Recorder
 from harness.load.retries import Retries
-from harness.plan import Load
+from harness.plan import Load, RetryStorm
 
 
 class Session:
@@ -39,11 +39,19 @@ class Session:
         "t0_ns",
     )
 
-    def __init__(self, host: str, load: Load, worker: int, recorder: Recorder, fail: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        host: str,
+        load: Load,
+        worker: int,
+        recorder: Recorder,
+        fail: Callable[[str], None],
+        storms: Mapping[str, RetryStorm],
+    ) -> None:
         self.family, self.address, self.authority = resolve(host)
         self.deadlines = Deadlines(load.timeout_s)
         self.patience_ns = int(load.patience_s * 1e9)
-        self.retries = Retries(load.retries, load.seed * 1000 + worker)
+        self.retries = Retries(load.retries, load.seed * 1000 + worker, storms)
         self.recorder = recorder
         self.fail = fail
         self.t0_ns = 0

@@ -83,7 +83,8 @@ class Progress:
     (a dropped one is finished and failed too); so does `late` those that found a free user and were started more than
     `LATE_MS` late. `p95_ms` is the response time over the last 2 s, None without any; `lag_p99_ms` how late arrivals
     that found a free user were started, over the last 5 s; `cpu_percent` is of one core since the report before.
-    `watched` is what each abort condition looks at.
+    `watched` is what each abort condition looks at. `storming`: how many workers are in a retry storm; `storm_failed`
+    and `storm_retries` as in `Retries`.
     """
 
     t_ns: int
@@ -98,6 +99,9 @@ class Progress:
     dropped: int
     late: int
     watched: tuple[Seen, ...] = ()
+    storming: int = 0
+    storm_failed: int = 0
+    storm_retries: int = 0
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Progress:
@@ -120,6 +124,9 @@ class Progress:
             users_free=sum(part.users_free for part in parts),
             dropped=sum(part.dropped for part in parts),
             late=sum(part.late for part in parts),
+            storming=sum(part.storming for part in parts),
+            storm_failed=sum(part.storm_failed for part in parts),
+            storm_retries=sum(part.storm_retries for part in parts),
             watched=tuple(_together(seen) for seen in zip(*(part.watched for part in parts), strict=True)),
         )
 

@@ -86,7 +86,9 @@ class StockUsers:
                 else:
                     sending[me] = outer
             outcome = attempt.outcome or _outcome_of(response, arrival, session.now_ns())
-            wait_ns = session.retries.wait_ns(arrival.endpoint, arrival.attempt, outcome.status, outcome.error)
+            wait_ns = session.retries.wait_ns(
+                arrival.endpoint, arrival.attempt, outcome.status, outcome.error, outcome.end_ns
+            )
             unjudged = attempt.outcome is None and _reports_later(response)
             if unjudged:
                 response.request_meta[_KEY] = attempt

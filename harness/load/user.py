@@ -164,7 +164,9 @@ class HttpClient:
             response = self._attempt_of(arrival, message)
             if not response.error:
                 return response
-            wait_ns = self._session.retries.wait_ns(arrival.endpoint, arrival.attempt, response.status, response.error)
+            wait_ns = self._session.retries.wait_ns(
+                arrival.endpoint, arrival.attempt, response.status, response.error, response.end_ns
+            )
             if wait_ns is None:
                 return response
             self.report(arrival)

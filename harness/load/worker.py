@@ -8,6 +8,8 @@ CPU here would show up as latency. SPEC.json is a `WorkerSpec`. One JSON object 
             {"event": "done", "rows": n, "arrivals": n, "notes": [...]}      the spool is complete
             {"event": "error", "message": "..."}                   nothing (more) will come; exit code 2
     stdin   {"go": t0}         start: time 0 of the arm is the monotonic instant t0 (ns)
+            {"storm": {...}, "name": "..."}    the fields of a `RetryStorm`: how clients retry in a stretch of the arm
+            {"calm": "..."}                    forget the storm of that name
             {"stop": true}     finish now; whatever is in flight becomes `aborted` (end of file does the same)
 """
 
@@ -58,7 +60,7 @@ class Worker:
         self._writer = RowWriter(Path(spec.spool))
         watched = watches(spec.abort_when, spec.load.timeout_s, PROGRESS_INTERVAL_S)
         self._recorder = Recorder(self._writer, watched)
-        self._session = Session(spec.host, spec.load, spec.worker, self._recorder, self._fail)
+        self._session = Session(spec.host, spec.load, spec.worker, self._recorder, self._fail, link.storms)
         self._cpu = CpuMeter()
         self._population: Population | None = None
 
@@ -170,8 +172,9 @@ class Worker:
     def _say_progress(self) -> None:
         recorder = self._recorder
         p95_ms, lag_p99_ms = recorder.read_gauges()
+        retries, now_ns = self._session.retries, self._session.now_ns()
         progress = Progress(
-            t_ns=self._session.now_ns(),
+            t_ns=now_ns,
             arrivals=recorder.arrivals,
             finished=recorder.finished,
             failed=recorder.failed,
@@ -183,6 +186,9 @@ class Worker:
             dropped=recorder.dropped,
             late=recorder.late,
             watched=recorder.read_watches(),
+            storming=int(retries.storming(now_ns)),
+            storm_failed=retries.storm_failed,
+            storm_retries=retries.storm_retries,
         )
         self._link.say("progress", **asdict(progress))
 

@@ -9,13 +9,16 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from harness.clock import NS
+from harness.faults.base import StormReport
 from harness.load.member import Member
 from harness.load.spec import Progress, WorkerSpec
 from harness.load.validity import WorkerResult
+from harness.plan import RetryStorm
 
 _READER_JOIN_S: Final = 5.0
 _LEAD_NS: Final = NS // 4
@@ -103,6 +106,26 @@ class LoadWorkers:
                 return None
             parts.append(member.health[-1])
         return Progress.total(parts) if parts else None
+
+    def begin_storm(self, name: str, storm: RetryStorm) -> None:
+        """Have the clients of all workers retry at once in a stretch of the arm that is still to come."""
+        for member in self._members:
+            member.tell({"storm": asdict(storm), "name": name})
+
+    def end_storm(self, name: str) -> None:
+        """Have them forget that storm, whether it has begun or not."""
+        for member in self._members:
+            member.tell({"calm": name})
+
+    def storm_report(self) -> StormReport:
+        """How far storms have come, by the last report of every worker that still works."""
+        reports = [member.health[-1] for member in self._members if member.health and not member.over]
+        return StormReport(
+            everywhere=len(reports) == len(self._members) and all(report.storming for report in reports),
+            anywhere=any(report.storming for report in reports),
+            failed=sum(report.storm_failed for report in reports),
+            retries=sum(report.storm_retries for report in reports),
+        )
 
     def health(self) -> dict[str, tuple[Progress, ...]]:
         """All progress reports so far, by the name of the worker (`load-worker-1`, ...), for telemetry."""

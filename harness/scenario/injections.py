@@ -10,7 +10,7 @@ from harness.errors import nearest
 from harness.faults.base import CAPABILITIES, FaultType, Param
 from harness.plan import Phase, PlannedFault
 from harness.scenario.document import Document, Keys
-from harness.scenario.manifest import Target
+from harness.scenario.manifest import CLIENT, Target
 from harness.scenario.models import FAULT_KEYS, FaultEntry
 from harness.scenario.timeline import instant
 
@@ -37,7 +37,8 @@ def plan_faults(
             raise document.key_error(path, "unknown fault", remedy=nearest(entry.kind, catalogue))
         fault_type = catalogue[entry.kind]
         places = _places(entry, fault_type, target, document, path)
-        component, edge = _component(places[0], fault_type, target), places[0] if fault_type.place == "edge" else ""
+        component = _component(places[0], fault_type, target)
+        edge = "" if fault_type.place == "component" else places[0]
         at_s = _instant(entry, phases, document, path)
         ends = round(at_s + entry.for_, 9)
         if ends > phases[-1].end_s:
@@ -85,6 +86,10 @@ def _places(
 ) -> tuple[str, ...]:
     """The edges, components or replicas that a fault hits, each checked for what the fault needs of it."""
     where = (*path, "on")
+    if fault_type.place == "clients":
+        if entry.on:
+            raise document.error(where, f"`{entry.kind}` is about the clients", remedy="leave `on` out")
+        return (f"{CLIENT}->{target.entry}",)
     places = tuple("->".join(part.strip() for part in on.split("->")) for on in entry.on)
     if not places and fault_type.default_place:
         places = (fault_type.default_place,)
@@ -140,7 +145,7 @@ def _capabilities(place: str, fault_type: FaultType, target: Target) -> frozense
 
 def _component(place: str, fault_type: FaultType, target: Target) -> str:
     """What is hit; of an edge, its far end."""
-    return place.partition("->")[2] if fault_type.place == "edge" else target.component_of(place)
+    return target.component_of(place) if fault_type.place == "component" else place.partition("->")[2]
 
 
 def _params(entry: FaultEntry, fault_type: FaultType, document: Document, path: Keys) -> dict[str, Any]:
@@ -203,6 +208,8 @@ def _bounded(value: float, text: str, param: Param) -> float:
 
 def _exclude(one: tuple[PlannedFault, FaultType], other: tuple[PlannedFault, FaultType], target: Target) -> bool:
     """Whether two faults meet in a place where they can't both be at the same time."""
+    if "clients" in (one[1].place, other[1].place):
+        return one[1].place == other[1].place
     layers = {one[1].layer, other[1].layer}
     excluded = {*one[1].excludes, *other[1].excludes}
     if "" not in layers and len(layers) == 2 and not layers & excluded:

@@ -206,6 +206,11 @@ class Target(Manifest):
         """All edges as `source->destination`, that of the clients to the entry first."""
         return tuple(f"{source}->{destination}" for source, destination in ((CLIENT, self.entry), *self.edges))
 
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """Names of the requests that clients make."""
+        return tuple(self.dependencies)
+
     def component_protocol(self, name: str) -> Literal["postgres", "redis", "http"]:
         """What the component speaks. Raises KeyError for an unknown one."""
         if name in self.servers:

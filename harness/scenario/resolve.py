@@ -16,7 +16,7 @@ from harness import expectations, units
 from harness.errors import ScenarioError, nearest
 from harness.faults.base import FaultType
 from harness.paths import shipped
-from harness.plan import Arm, ArmKind, ArmLoad, Load, Phase, Plan, PlannedFault, Retry
+from harness.plan import RETRY_STORM, Arm, ArmKind, ArmLoad, Load, Phase, Plan, PlannedFault, Retry
 from harness.scenario import overrides as command_line
 from harness.scenario.document import Document, Keys
 from harness.scenario.existing import NOTHING, Existing, with_existing
@@ -89,7 +89,8 @@ def resolve(
         more = shed_and_return(scenario.hysteresis, scenario.load, phases, faults, wait_s, document)
         phases, course = phases + more[0], course.then(more[1])
         document = _with_lengths(document, more[0])
-    load = _load(scenario.load, course, _locustfile(scenario.load, file, document), _seed(seed))
+    storms = [Retries(policy="immediate", limit=one.params["retries"]) for one in faults if one.kind == RETRY_STORM]
+    load = _load(scenario.load, course, _locustfile(scenario.load, file, document), _seed(seed), storms)
     resolved = _resolved(document.data, scenario, load, target.values(preset, scenario.settings))
     resolved |= {"existing": existing.to_json()} if existing != NOTHING else {}
     plan = Plan(
@@ -205,14 +206,15 @@ def _locustfile(load: LoadModel, file: Path, document: Document) -> Path:
     return path
 
 
-def _load(model: LoadModel, course: Course, locustfile: Path, seed: int) -> Load:
+def _load(model: LoadModel, course: Course, locustfile: Path, seed: int, storms: Iterable[Retries]) -> Load:
     closed, peak = model.model == "closed", course.peak
+    retries = (*model.retries.values(), *storms)
     return Load(
         locustfile=str(locustfile),
         spacing=model.arrivals,
         segments=course.segments,
         seed=seed,
-        users=math.ceil(peak) if closed else model.pool or pool_size(peak, model.timeout, model.retries.values()),
+        users=math.ceil(peak) if closed else model.pool or pool_size(peak, model.timeout, retries),
         timeout_s=model.timeout,
         patience_s=model.timeout,
         retries={

@@ -131,16 +131,17 @@ def _fault_schema(duration: Mapping[str, Any], catalogue: Mapping[str, FaultType
 def _one_fault(fault: FaultType, duration: Mapping[str, Any]) -> dict[str, Any]:
     required = ["at", "for", *(name for name, param in fault.params.items() if param.required)]
     default = f"; default: {fault.default_place}" if fault.default_place else ""
+    on = {"on": {**_on(fault), "description": f"the {fault.place} that is hit{default}"}}
     return {
         "type": "object",
         "description": fault.summary,
         "properties": {
-            "on": {**_on(fault), "description": f"the {fault.place} that is hit{default}"},
+            **({} if fault.place == "clients" else on),
             "at": _INSTANT,
             "for": {**_plain(duration), "description": "how long"},
             **{name: _param(param) for name, param in fault.params.items()},
         },
-        "required": required if fault.default_place else ["on", *required],
+        "required": required if fault.default_place or fault.place == "clients" else ["on", *required],
         "additionalProperties": False,
     }
 

@@ -14,6 +14,7 @@ would write, and reads the agents' clocks. N is the number of load workers. One 
     stdin   {"files": {name: path}}                             have all agents keep these files
             {"worker": n, "prepare": spec, "log": path}         the worker's rows go to the spec's `spool`
             {"worker": n, "go": t0_ns} | {"worker": n, "stop": true} | {"worker": n, "kill": true}
+            {"worker": n, "storm": {...}, "name": "..."} | {"worker": n, "calm": "..."}
             {"end": true}                                       dismiss the agents, and end (end of file: at once)
 """
 

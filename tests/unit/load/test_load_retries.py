@@ -1,11 +1,11 @@
 import pytest
 
 from harness.load.retries import BUDGET_BURST, Retries
-from harness.plan import Retry
+from harness.plan import Retry, RetryStorm
 
 
 def waits(retries: Retries, attempts: int, error: str = "timeout", status: int = 0) -> list[int | None]:
-    return [retries.wait_ns("checkout", attempt, status, error) for attempt in range(attempts)]
+    return [retries.wait_ns("checkout", attempt, status, error, 0) for attempt in range(attempts)]
 
 
 def test_without_a_policy_nothing_is_retried():
@@ -54,7 +54,7 @@ def test_a_budget_allows_its_share_of_the_arrivals_beyond_the_burst():
     granted = 0
     for _ in range(1000):
         retries.arrived("checkout")
-        granted += retries.wait_ns("checkout", 0, 0, "timeout") is not None
+        granted += retries.wait_ns("checkout", 0, 0, "timeout", 0) is not None
     assert granted == pytest.approx(100 + BUDGET_BURST, abs=2)
 
 
@@ -62,5 +62,31 @@ def test_a_budget_does_not_pile_up_in_calm_times():
     retries = Retries({"checkout": Retry("immediate", 1, budget=0.5)}, 1)
     for _ in range(10_000):
         retries.arrived("checkout")
-    granted = sum(retries.wait_ns("checkout", 0, 0, "timeout") is not None for _ in range(1000))
+    granted = sum(retries.wait_ns("checkout", 0, 0, "timeout", 0) is not None for _ in range(1000))
     assert granted == BUDGET_BURST
+
+
+def test_a_storm_takes_the_place_of_policies_and_budgets_in_its_time():
+    storms = {"storm": RetryStorm(100, 200, 2, ("checkout",))}
+    retries = Retries({"checkout": Retry("exponential", 5, budget=0.0), "catalog": Retry("immediate", 1)}, 1, storms)
+
+    def after(end_ns: int, name: str = "checkout", attempt: int = 0) -> int | None:
+        return retries.wait_ns(name, attempt, 503, "http_5xx", end_ns)
+
+    assert [after(100), after(100, attempt=1), after(199, attempt=2)] == [0, 0, None]
+    assert (retries.storm_failed, retries.storm_retries) == (1, 2)
+    assert [retries.storming(at_ns) for at_ns in (99, 100, 199, 200)] == [False, True, True, False]
+    assert retries.wait_ns("checkout", 0, 404, "http_4xx", 150) is None, "what cannot get better is not sent again"
+    assert [after(150, "catalog", attempt) for attempt in (0, 1)] == [0, None], "its own policy"
+    assert (retries.storm_failed, retries.storm_retries) == (1, 2)
+    for _ in range(int(BUDGET_BURST)):
+        assert after(200) is not None, "the budget is untouched by the storm"
+    assert after(200) is None
+    storms.clear()
+    assert after(150) is None, "it was told to forget it"
+
+
+def test_a_storm_of_all_endpoints_knows_those_without_a_policy():
+    retries = Retries({}, 1, {"storm": RetryStorm(0, 10, 1)})
+    assert retries.wait_ns("ping", 0, 0, "timeout", 5) == 0
+    assert retries.wait_ns("ping", 0, 0, "timeout", 10) is None

@@ -99,6 +99,14 @@ def catalogue() -> Mapping[str, FaultType]:
             capability="process",
             protocol="redis",
         ),
+        "retry-storm": FaultType(  # type: ignore[arg-type]
+            "retry-storm",
+            "client",
+            "Again.",
+            "clients",
+            _never,
+            params={"retries": Param("integer", "how often", default=3)},
+        ),
         "kill": FaultType(
             "kill",
             "process",

@@ -213,6 +213,13 @@ def test_the_pool_of_users_follows_littles_law() -> None:
     assert pool_size(100.0, 1.0, [budget]) < pool_size(100.0, 1.0, [naive]) / 3
 
 
+def test_the_pool_of_users_suffices_for_a_storm_of_retries(plan_with: Planner) -> None:
+    storm = Retries(policy="immediate", limit=4)
+    plan = plan_with(("redis-down: {", "retry-storm: {retries: 4, "))
+    assert plan.load.users == pool_size(130.0, plan.load.timeout_s, [storm])
+    assert plan.load.retries == {}, "the storm is the fault arm's alone"
+
+
 def test_a_given_pool_is_kept(plan_with: Planner) -> None:
     assert plan_with(("timeout: 1s", "pool: 42")).load.users == 42
 
