@@ -16,6 +16,7 @@ _LONGEST_WAIT_S = 0.5
 """A delay need not be waited for to its end to be believed."""
 _HTTP_RATE_MOST = 100_000
 _HTTP_SLICE_MOST = 64
+_SETTLED_S = 5.0
 _PROBED_S = 0.2
 """How long moving what a probe moves is to take."""
 
@@ -103,9 +104,10 @@ class _Throttled(ToxicFault):
         around = view.around(size=size, timeout_s=5.0)
         if around.end != "answered":
             return False
-        # To the end: Toxiproxy's own server may hang when a slicer is taken off a connection that was given up.
-        over = view.over(size=size, timeout_s=5.0)
-        return over.end in ("answered", "silent") and over.seconds - around.seconds >= 0.5 * self.due_s(around)
+        due_s = self.due_s(around)
+        # To the end, as a rule: Toxiproxy's own server may hang when a slicer is taken off an abandoned connection.
+        over = view.over(size=size, timeout_s=around.seconds + min(_SETTLED_S, 2 * due_s + 0.5))
+        return over.end in ("answered", "silent") and over.seconds - around.seconds >= 0.5 * due_s
 
     @abstractmethod
     def probe_size(self) -> int:

@@ -108,7 +108,6 @@ class Down(_Refused):
         "vary": Param(
             "percentage", "each time is drawn, uniformly, from so far below to so far above", default=0.0, most=1.0
         ),
-        "seed": Param("integer", "the same seed draws the same times", default=1),
     },
 )
 class Flapping(_Refused):
@@ -128,7 +127,7 @@ class Flapping(_Refused):
 
     def _flap(self) -> None:
         params = self.planned.params
-        draw, vary = random.Random(params["seed"]), float(params["vary"])
+        draw, vary = random.Random(f"{self.stack.seed} {self.planned.id}"), float(params["vary"])
         # Not for ever, should nobody halt it.
         last = time.monotonic() + self.planned.for_s + _MARGIN_S
         while time.monotonic() < last:
