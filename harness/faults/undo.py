@@ -144,7 +144,7 @@ def continue_process(mark: ProcessMark) -> Undo:
     return {"do": "continue-process", "name": mark.name, "pid": mark.pid, "created": mark.created}
 
 
-@undo_action("continue-process", lambda step: f"kill -CONT -- -{step['pid']} $(pgrep -P {step['pid']})")
+@undo_action("continue-process", lambda step: f"kill -s CONT -- -{step['pid']} $(pgrep -P {step['pid']})")
 def _continue_process(step: Mapping[str, Any], _processes: Processes) -> None:
     for process in family_of(ProcessMark(step["name"], step["pid"], step["created"], signal.SIGTERM)):
         with contextlib.suppress(psutil.NoSuchProcess):
