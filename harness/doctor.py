@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 
 from harness.errors import HarnessError
+from harness.faults.private_hosts import unable
 from harness.faults.restore import leftovers
 from harness.ports import reserve_port
 from harness.stack.account import unprivileged
@@ -52,6 +53,7 @@ def examine(results: Path) -> list[Check]:
         _memory(),
         _cores(),
         _proxy(),
+        _names(),
         _left(results),
     ]
 
@@ -134,6 +136,12 @@ def _cores() -> Check:
 def _proxy() -> Check:
     found = shutil.which("toxiproxy-server")
     return Check("Toxiproxy server", True, found or "embedded (no toxiproxy-server on PATH)", needed=False)
+
+
+def _names() -> Check:
+    reason = unable()
+    found = reason or "a process can have a hosts file of its own"
+    return Check("dns-failure", not reason, found, "the other faults don't need it", needed=False)
 
 
 def _left(results: Path) -> Check:

@@ -26,6 +26,7 @@ from harness.arm import Aborted, ArmRun
 from harness.display import Display
 from harness.errors import HarnessError
 from harness.exits import Exit
+from harness.faults.catalogue import catalogue
 from harness.faults.guard import Guard
 from harness.ledger import Ledger, mark_of
 from harness.load.remote.fleet import Bind, Fleet
@@ -112,6 +113,7 @@ def _conduct(
         folder=outcome.folder,
         seed=plan.seed,
         client_host=load_hosts.host if load_hosts else LOOPBACK,
+        named={place for one in plan.faults if catalogue()[one.kind].capability == "name" for place in one.where},
     )
     cleanup.callback(_take_down, stack, ledger)
     fleet = None

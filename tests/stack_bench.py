@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,7 +40,9 @@ class Bench:
     What faults tell is kept: `events` as (kind, ns, fault), those about components also in `moves`, with the component.
     """
 
-    def __init__(self, folder: Path, *, target: Target | None = None, preset: str = "hardened") -> None:
+    def __init__(
+        self, folder: Path, *, target: Target | None = None, preset: str = "hardened", named: Sequence[str] = ()
+    ) -> None:
         self.folder = RunFolder(folder)
         self.folder.logs.mkdir(parents=True)
         self.ledger = Ledger(self.folder.ledger)
@@ -54,6 +56,7 @@ class Bench:
             ledger=self.ledger,
             folder=self.folder,
             seed=1,
+            named=named,
         )
         self.events: list[tuple[str, int, str]] = []
         self.moves: list[tuple[str, int, str]] = []

@@ -23,6 +23,7 @@ Undo = Mapping[str, Any]
 
 CAPABILITIES: Mapping[str, str] = {
     "edge": "has a proxy of the harness on it",
+    "name": "is called by a process that the harness started",
     "process": "is a process that the harness started",
     "replicas": "has two replicas or more",
     "sentinel": "is watched by sentinels (`sentinel: true` in the target's manifest)",
@@ -56,6 +57,15 @@ class Edge:
     proxy: str
     address: str
     protocol: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """How callers find an edge: by `name`, on the line of their file `hosts` that begins at byte `at` with a 1."""
+
+    hosts: Path
+    name: str
+    at: int
 
 
 class FaultableTarget(Protocol):
@@ -120,6 +130,9 @@ class FaultableStack(Protocol):
 
     def upstream(self, edge: str) -> str:
         """`host:port` that the edge's proxy leads to as long as no fault has led it elsewhere."""
+
+    def lookup(self, edge: str) -> Lookup:
+        """How an edge is found that a fault of capability `name` hits. Raises StackError for any other."""
 
     def instances(self, component: str) -> tuple[str, ...]:
         """Names of a component's processes; of one of these, just that."""

@@ -139,7 +139,10 @@ def _check_place(place: str, kind: str, fault_type: FaultType, target: Target, d
 
 def _capabilities(place: str, fault_type: FaultType, target: Target) -> frozenset[str]:
     if fault_type.place == "edge":
-        return frozenset({"edge"} if place in target.proxied_edges else ())
+        if place not in target.proxied_edges:
+            return frozenset()
+        source = place.partition("->")[0]
+        return frozenset({"edge", "name"} if source != CLIENT and target.is_ours(source) else {"edge"})
     return target.capabilities(target.component_of(place))
 
 

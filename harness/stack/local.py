@@ -13,14 +13,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from harness.endpoints import Endpoints
 from harness.errors import StackError
-from harness.faults.base import Edge, Undo
+from harness.faults.base import Edge, Lookup, Undo
 from harness.faults.sql import SUPERUSER
 from harness.faults.undo import start_process
 from harness.ledger import Ledger, ProcessMark
@@ -32,6 +32,7 @@ from harness.proxy.client import ToxiproxyClient
 from harness.scenario.manifest import Target
 from harness.stack import postgres, sentinel, valkey
 from harness.stack.account import Account, unprivileged
+from harness.stack.names import Names
 from harness.stack.proxies import Proxies
 from harness.stack.sentinel import Watched
 
@@ -76,7 +77,8 @@ class Replica:
 class LocalStack:
     """A target booted on loopback for one run. `up`, then `reset` before every arm, then `down`.
 
-    Clients on other hosts reach it when `client_host` is an address of this one that they reach.
+    Clients on other hosts reach it when `client_host` is an address of this one that they reach. The addresses of the
+    edges in `named` are handed out to their callers as names.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class LocalStack:
         folder: RunFolder,
         seed: int,
         client_host: str = LOOPBACK,
+        named: Collection[str] = (),
     ) -> None:
         self.target = target
         self._environment = environment
@@ -114,6 +117,7 @@ class LocalStack:
             f"{source}->{destination}": self._plan_edge(source, destination) for source, destination in self._pairs()
         }
         self._proxies = Proxies(target, self.proxy_api, edges, self._upstream)
+        self._names = Names([edges[name] for name in named], self._work)
         self.replicas = tuple(self._plan_replicas())
         self.endpoints = Endpoints(self._addresses[CONTROL], target.instances(target.entry))
 
@@ -121,6 +125,7 @@ class LocalStack:
         """Boot the servers and the proxies. Raises StackError, naming the part and its last words."""
         self._ledger.folder(self._work)
         self._work.mkdir(mode=0o711)
+        self._names.write()
         for name, server in self.target.servers.items():
             if not self.target.is_ours(name):
                 continue
@@ -228,6 +233,13 @@ class LocalStack:
     def upstream(self, edge: str) -> str:
         """`host:port` that the edge's proxy leads to as long as no fault has led it elsewhere."""
         return self._proxies.upstream(edge)
+
+    def lookup(self, edge: str) -> Lookup:
+        """How an edge is found whose address is handed out as a name. Raises StackError for any other."""
+        lookup = self._names.lookup(self.edge(edge))
+        if lookup is None:
+            raise StackError(f"{edge} is not called by a name in this run")
+        return lookup
 
     def instances(self, component: str) -> tuple[str, ...]:
         """Names of a component's processes."""
@@ -394,7 +406,7 @@ class LocalStack:
         fill = self._filler(replica)
         return Command(
             name=replica.name,
-            argv=tuple(fill(part) for part in spec.command),
+            argv=self._names.command(replica.component, [fill(part) for part in spec.command]),
             log=str(self._log(replica.name)),
             cwd=str(self.target.folder),
             environment=self._process_environment() | {key: fill(value) for key, value in spec.environment.items()},
@@ -429,11 +441,11 @@ class LocalStack:
 
     def _filler(self, replica: Replica | None) -> Callable[[str], str]:
         values = {"python": sys.executable, "target": str(self.target.folder), **self.servers}
-        values |= {name: edge.address for name, edge in self._proxies.edges.items()}
+        values |= {name: self._names.address(edge) for name, edge in self._proxies.edges.items()}
         for name in self.servers:
             values |= {f"{name}.url": self.server_url(name)}
             for edge in (edge for edge in self.edges if edge.destination == name):
-                values[f"{edge.source}->{name}.url"] = self.server_url(name, edge.address)
+                values[f"{edge.source}->{name}.url"] = self.server_url(name, self._names.address(edge))
         if replica is not None:
             values |= {
                 "port": str(replica.port),

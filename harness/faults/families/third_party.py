@@ -30,6 +30,7 @@ _START_S = 10.0
 _ANSWER_S = 4.0
 _TRIES_MISSED = 0.001
 _HEALTH = "/healthz"
+_HERE = ("127.0.0.1", "localhost", "::1")
 
 _SHARE = Param("percentage", "share of the requests that are hit, drawn for each", default=1.0, least=0.01, most=1.0)
 _PATH = Param("string", "only requests whose path begins with this are hit", default="/")
@@ -68,6 +69,9 @@ class HttpFault(EdgeFault):
 
     def prepare(self) -> None:
         """Start the interposer, which nobody talks to yet."""
+        host = split(self.stack.proxy_api)[0]
+        if host not in _HERE:
+            raise StackError(f"`{self.planned.kind}` needs a proxy on this machine, and that of the edge is on {host}")
         self.stack.spawn(self._command)
         if not wait_for(lambda: not refused(self._address), timeout_s=_START_S):
             raise StackError(
