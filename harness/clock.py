@@ -7,9 +7,8 @@ import time
 NS = 1_000_000_000
 
 
-def now_ns() -> int:
-    """Nanoseconds of CLOCK_MONOTONIC."""
-    return time.monotonic_ns()
+now_ns = time.monotonic_ns
+"""Nanoseconds of CLOCK_MONOTONIC."""
 
 
 def sleep_until(at_ns: int) -> None:

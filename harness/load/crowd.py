@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import chain, repeat
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -33,10 +33,15 @@ def share(users: int, worker: int, workers: int) -> int:
     return (users + workers - 1 - worker) // workers
 
 
-def order(user_classes: Sequence[type[User]]) -> Iterator[type[User]]:
-    """The classes of the first, second, ... user: fixed numbers of users first, then in proportion to the weights."""
-    for kind in user_classes:
-        yield from repeat(kind, kind.fixed_count)
+def order(user_classes: Sequence[type[User]], worker: int, workers: int, *, each_class: bool) -> Iterator[type[User]]:
+    """The classes of a worker's first, second, ... user: fixed numbers of users first, then by weight.
+
+    A fixed number is that of all workers together. With `each_class`, none of these classes is without a user here.
+    """
+    fixed = [kind for kind in user_classes for _ in range(kind.fixed_count)]
+    mine = fixed[worker::workers]
+    yield from mine
+    yield from dict.fromkeys(kind for kind in fixed if each_class and kind not in mine)
     weights = {kind: float(kind.weight) for kind in user_classes if not kind.fixed_count}
     counts = dict.fromkeys(weights, 0)
     while weights:
@@ -48,12 +53,13 @@ def order(user_classes: Sequence[type[User]]) -> Iterator[type[User]]:
 class Crowd:
     """Adds and removes a worker's users; those who are removed finish their task first.
 
-    A user who ends by itself (`StopUser`, or an error in `on_start`) is not replaced, as in Locust.
+    `kinds` are the classes of the users to come (see `order`). A user who ends by itself (`StopUser`, or an error in
+    `on_start`) is not replaced, as in Locust.
     """
 
-    def __init__(self, runner: Any, user_classes: Sequence[type[User]]) -> None:
+    def __init__(self, runner: Any, kinds: Iterator[type[User]]) -> None:
         self._runner = runner
-        self._kinds = order(user_classes)
+        self._kinds = kinds
         self._removed: list[type[User]] = []
         self._users: list[User] = []
 

@@ -12,7 +12,7 @@ from locust.user import User
 from harness.clock import NS, now_ns
 from harness.errors import LoadError
 from harness.load.arrivals import schedule
-from harness.load.crowd import Crowd, changes, share
+from harness.load.crowd import Crowd, changes, order, share
 from harness.load.locustfile import Locustfile
 from harness.load.pacer import Pacer, Pool, ShuffledPool
 from harness.load.session import Session
@@ -68,7 +68,7 @@ class OpenPopulation:
             failures.append(f"{type(user_instance).__name__}.on_start raised {type(exception).__name__}: {exception}")
 
         events.user_error.add_listener(on_error)
-        crowd = _start(runner, self._locustfile, go_on)
+        crowd = _start(runner, self._locustfile, self._spec, go_on)
         while crowd.size < self._spec.users and go_on():
             before = crowd.size
             crowd.resize(before + 1)
@@ -128,7 +128,7 @@ class ClosedPopulation:
 
     def gather(self, runner: Any, go_on: Callable[[], bool]) -> int:
         """Start the test, but no user yet; returns how many there will be at most."""
-        self._crowd = _start(runner, self._locustfile, go_on)
+        self._crowd = _start(runner, self._locustfile, self._spec, go_on)
         return self._spec.users
 
     def chores(self) -> Sequence[Callable[[], None]]:
@@ -143,12 +143,14 @@ class ClosedPopulation:
 Population = OpenPopulation | ClosedPopulation
 
 
-def _start(runner: Any, locustfile: Locustfile, go_on: Callable[[], bool]) -> Crowd:
+def _start(runner: Any, locustfile: Locustfile, spec: WorkerSpec, go_on: Callable[[], bool]) -> Crowd:
     """Begin Locust's test run, with its events, but without users yet."""
     runner.start(0, spawn_rate=1)
     while not runner.spawning_greenlet.ready() and go_on():
         gevent.sleep(0.01)
-    return Crowd(runner, locustfile.user_classes)
+    # In the open model there are arrivals for every class on each worker.
+    opened = spec.load.model == "open"
+    return Crowd(runner, order(locustfile.user_classes, spec.worker, spec.workers, each_class=opened))
 
 
 def turns(session: Session, user_classes: Sequence[type[User]], request_event: Any) -> Callable[[User], Turn]:

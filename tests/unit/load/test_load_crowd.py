@@ -19,8 +19,8 @@ class Kind:
         self.fixed_count = fixed_count
 
 
-def named(kinds, count):
-    return "".join(kind.name for kind in islice(order(kinds), count))
+def named(kinds, count, worker=0, workers=1, *, each_class=False):
+    return "".join(kind.name for kind in islice(order(kinds, worker, workers, each_class=each_class), count))
 
 
 def test_a_step_is_one_change_and_a_ramp_is_one_per_user():
@@ -63,6 +63,21 @@ def test_classes_come_in_proportion_to_their_weights_after_the_fixed_ones():
     assert named([Kind("a", 3), Kind("b", 1)], 8).count("a") == 6
     assert named([Kind("a", 1), Kind("f", 9, fixed_count=2), Kind("b", 1)], 6) == "ffabab"
     assert named([Kind("f", fixed_count=2)], 6) == "ff"
+
+
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=4), st.integers(0, 20), st.integers(1, 5))
+def test_a_fixed_number_is_that_of_all_workers_together(counts, others, workers):
+    kinds = [Kind(str(number), fixed_count=count) for number, count in enumerate(counts)] + [Kind("w")]
+    users = sum(counts) + others
+    everybody = "".join(named(kinds, share(users, worker, workers), worker, workers) for worker in range(workers))
+    assert [everybody.count(str(number)) for number in range(len(counts))] == counts
+    assert everybody.count("w") == others
+
+
+def test_in_the_open_model_each_worker_has_a_user_of_every_class():
+    kinds = [Kind("w", 2), Kind("f", fixed_count=3), Kind("g", fixed_count=1)]
+    assert [named(kinds, 4, worker, 2, each_class=True) for worker in (0, 1)] == ["ffgw", "fgww"]
+    assert [named(kinds, 4, worker, 2) for worker in (0, 1)] == ["ffww", "fgww"]
 
 
 @pytest.mark.parametrize("count", [1, 5, 17, 100])
