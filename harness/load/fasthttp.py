@@ -11,6 +11,7 @@ later version has none of what is replaced here, it goes on in its own way; a te
 
 from __future__ import annotations
 
+import math
 import select
 from collections.abc import Callable
 from http.cookiejar import CookieJar
@@ -31,7 +32,7 @@ def send_each_request_once() -> None:
     """Apply the first two; whatever makes clients later, and with what settings, gets these."""
     ConnectionPool.size = _Fixed(-1)  # type: ignore[assignment]  # read to count repetitions only
     UserAgent.max_retries = _Fixed(0)  # type: ignore[assignment]  # read once per request
-    ConnectionPool._is_socket_alive = _is_idle  # type: ignore[method-assign, assignment]  # where select() is used
+    ConnectionPool._is_socket_alive = _idle_check(math.inf, bool)  # type: ignore[method-assign, assignment]  # where select() is used
 
 
 def spare_work(timeout_s: float, is_timed: Callable[[], bool]) -> None:
@@ -42,11 +43,11 @@ def spare_work(timeout_s: float, is_timed: Callable[[], bool]) -> None:
     - No locks and searches in cookie jars without cookies.
     - The host and the port of an address are worked out once, not several times per request.
     """
-    ConnectionPool._is_socket_alive = _sparing_timers(timeout_s, is_timed)  # type: ignore[method-assign, assignment]  # is asked of every connection before it is used again
+    ConnectionPool._is_socket_alive = _idle_check(timeout_s, is_timed)  # type: ignore[method-assign, assignment]  # see above
     fasthttp.CookieJar = LightCookieJar  # type: ignore[attr-defined]  # the name by which each of them makes its own
-    for name in ("hostname", "port"):
+    for name in ("host", "hostname", "port"):
         part = vars(URL).get(name)
-        if isinstance(part, property) and part.fget is not None:
+        if isinstance(part, property) and part.fget is not None and hasattr(URL(), "_parsed"):
             setattr(URL, name, property(_remembered(part.fget)))
 
 
@@ -65,9 +66,33 @@ class LightCookieJar(CookieJar):
             super().extract_cookies(response, request)
 
 
-def _sparing_timers(timeout_s: float, is_timed: Callable[[], bool]) -> Callable[[ConnectionPool, Any], bool]:
+class _Fixed:
+    """An attribute that has one value, whatever is assigned to it."""
+
+    def __init__(self, value: int) -> None:
+        self._value = value
+
+    def __get__(self, instance: object, owner: type | None = None) -> int:
+        return self._value
+
+    def __set__(self, instance: object, value: int) -> None:
+        """Leave it as it is."""
+
+
+def _idle_check(timeout_s: float, is_timed: Callable[[], bool]) -> Callable[[ConnectionPool, Any], bool]:
+    """Says whether an idle connection can be used again; stands where geventhttpclient asks with select()."""
+    polls: dict[int, Any] = {}  # by file descriptor, whatever has the number at the time
+
     def is_idle(pool: ConnectionPool, sock: Any) -> bool:
-        if not _is_idle(pool, sock):
+        # An idle connection with something to read was closed by the server, or got bytes nobody asked for.
+        number = -1 if sock is None else sock.fileno()
+        if number < 0:
+            return False
+        poll = polls.get(number)
+        if poll is None:
+            poll = polls[number] = _raw_poll()
+            poll.register(number, select.POLLIN)
+        if poll.poll(0):
             return False
         limit_s: float | None = pool.network_timeout
         if limit_s is not None and limit_s >= timeout_s and is_timed():
@@ -84,7 +109,8 @@ def _remembered(part: Callable[[URL], Any]) -> Callable[[URL], Any]:
     known: dict[tuple[str, str], Any] = {}
 
     def look_up(url: URL) -> Any:
-        key = url.scheme, url.netloc
+        parsed = url._parsed
+        key = parsed.scheme, parsed.netloc
         if key not in known:
             if len(known) >= _HOSTS:
                 known.clear()
@@ -92,25 +118,3 @@ def _remembered(part: Callable[[URL], Any]) -> Callable[[URL], Any]:
         return known[key]
 
     return look_up
-
-
-class _Fixed:
-    """An attribute that has one value, whatever is assigned to it."""
-
-    def __init__(self, value: int) -> None:
-        self._value = value
-
-    def __get__(self, instance: object, owner: type | None = None) -> int:
-        return self._value
-
-    def __set__(self, instance: object, value: int) -> None:
-        """Leave it as it is."""
-
-
-def _is_idle(_pool: ConnectionPool, sock: Any) -> bool:
-    # An idle connection with something to read was closed by the server, or got bytes nobody asked for.
-    if sock is None or sock.fileno() < 0:
-        return False
-    poll = _raw_poll()
-    poll.register(sock.fileno(), select.POLLIN)
-    return not poll.poll(0)

@@ -292,9 +292,9 @@ def _outcome_of(response: Any, arrival: Arrival, now_ns: int) -> Outcome:
 
 
 def _reported(report: dict[str, Any], end_ns: int) -> Outcome:
-    status = int(getattr(report.get("response"), "status_code", 0) or 0)
-    otherwise = "check" if report.get("response") is None else "protocol"
-    word = error_word(status, report.get("exception"), otherwise)
+    response, exception = report.get("response"), report.get("exception")
+    status = int(getattr(response, "status_code", 0) or 0)
+    word = error_word(status, exception, "check" if response is None else "protocol") if exception is not None else ""
     return Outcome(end_ns, status, word, int(report.get("response_length") or 0))
 
 
