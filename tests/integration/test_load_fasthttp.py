@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+from load_servers import OK, Server, Wire, drive, make_load, steady
+
 PROLOGUE = """
 import locust  # first of all: it patches the standard library
 import json, sys
@@ -103,3 +105,29 @@ told["kinds"] = len({(URL(text).scheme, URL(text).netloc) for text in texts})
 """)
     assert told["same"]
     assert told["read"] == told["kinds"]
+
+
+def test_a_response_that_is_read_after_its_request_still_times_out(tmp_path) -> None:
+    def script(wire: Wire, server: Server) -> None:
+        while server.request(wire)[1] == "/page":
+            wire.send(OK)
+        wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nno more than the beginning")
+        server.released.wait(10)
+
+    locustfile = """
+        from locust import FastHttpUser, task
+
+        class Visitor(FastHttpUser):
+            network_timeout = 1.0
+
+            @task
+            def journey(self):
+                self.client.get("/page", name="page")
+                for _ in self.client.get("/feed", name="feed", stream=True).iter_content():
+                    pass
+    """
+    load = make_load(tmp_path, locustfile, steady(4, 0.5, quiet_s=2.5), users=4, timeout_s=0.5)
+    with Server(script) as server:
+        _, [rows] = drive(tmp_path, load, server.host)
+    assert set(rows.of("page").errors) == {""}
+    assert set(rows.of("feed").errors) == {"check"}  # what reading it raised
