@@ -261,5 +261,10 @@ def _sources(stack: LocalStack) -> list[Source]:
     for group in stack.watched:
         servers.append(sources.valkey(group.replica, f"redis://{group.addresses[group.replica]}"))
         servers += [sources.sentinel(name, group.addresses[name]) for name in group.sentinels]
-    proxies = sources.proxies(stack.proxy_api, {edge.proxy: f"proxy:{edge.destination}" for edge in stack.edges})
+    servers += [sources.postgres(name, stack.watch_url(name)) for name in stack.standbys]
+    # Over the edge of a standby comes its copy of the data, which nobody calls.
+    called = {
+        one.proxy: f"proxy:{one.source if one.source in stack.standbys else one.destination}" for one in stack.edges
+    }
+    proxies = sources.proxies(stack.proxy_api, called)
     return [*pages, *servers, proxies]

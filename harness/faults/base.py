@@ -27,6 +27,7 @@ CAPABILITIES: Mapping[str, str] = {
     "process": "is a process that the harness started",
     "replicas": "has two replicas or more",
     "sentinel": "is watched by sentinels (`sentinel: true` in the target's manifest)",
+    "standby": "has a standby (`standby` in the target's manifest)",
 }
 """What a fault may need of the place where it acts, in words that follow the place's name."""
 
@@ -66,6 +67,14 @@ class Lookup:
     hosts: Path
     name: str
     at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standby:
+    """A server's standby: its name, and the command that fills the server's data folder from it, so that it follows."""
+
+    name: str
+    copy: Command
 
 
 class FaultableTarget(Protocol):
@@ -151,6 +160,9 @@ class FaultableStack(Protocol):
 
     def mark(self, name: str) -> ProcessMark:
         """The running process (of a server or replica). Raises StackError when there is none."""
+
+    def standby(self, component: str) -> Standby:
+        """The standby of a database server. Raises KeyError when it has none."""
 
     def command(self, name: str, settings: Mapping[str, str] | None = None) -> Command:
         """How a process is started; with other values for some of the target's settings, if need be."""

@@ -79,6 +79,11 @@ class Server(_Part):
         False, description="of redis: with a replica, and three sentinels that promote it if need be"
     )
     down_after: Duration = Field(1.0, description="how long a server is silent until a sentinel takes it to be down")
+    standby: Literal["asynchronous", "synchronous"] | None = Field(
+        None,
+        description="of postgres: a second server, `NAME-standby`, streams from it; when synchronous, nothing is "
+        "acknowledged before it was sent there",
+    )
     url: ServerUrl | None = Field(None, description="where it runs already; absent: the harness boots one")
 
     @model_validator(mode="after")
@@ -87,6 +92,8 @@ class Server(_Part):
             raise ValueError(f"`{self.url.scheme}://` is no URL of a {self.engine} server")
         if self.url is not None and self.sentinel:
             raise ValueError("`sentinel` is for servers that the harness starts; this one runs already")
+        if self.url is not None and self.standby:
+            raise ValueError("`standby` is for servers that the harness starts; this one runs already")
         return self
 
 
@@ -175,6 +182,8 @@ class Target(Manifest):
 
     def location(self, component: str) -> Location | None:
         """Where the component runs already, as far as that was said."""
+        if component in self.standbys.values():
+            return None
         return self.servers[component].url if component in self.servers else self.processes[component].url
 
     @property
@@ -204,7 +213,19 @@ class Target(Manifest):
     @property
     def edge_names(self) -> tuple[str, ...]:
         """All edges as `source->destination`, that of the clients to the entry first."""
-        return tuple(f"{source}->{destination}" for source, destination in ((CLIENT, self.entry), *self.edges))
+        return tuple(f"{source}->{destination}" for source, destination in self.all_edges)
+
+    @property
+    def all_edges(self) -> tuple[tuple[str, str], ...]:
+        """All edges: the clients', those of the manifest, and those over which standbys follow their servers."""
+        return ((CLIENT, self.entry), *self.edges, *((standby, name) for name, standby in self.standbys.items()))
+
+    @property
+    def standbys(self) -> dict[str, str]:
+        """Server -> its standby, for those that have one; what an app that runs already calls has none of ours."""
+        entry = self.processes.get(self.entry)
+        ours = entry is not None and entry.url is None
+        return {name: f"{name}-standby" for name, server in self.servers.items() if server.standby and ours}
 
     @property
     def endpoints(self) -> tuple[str, ...]:
@@ -236,9 +257,14 @@ class Target(Manifest):
         """What faults can count on there, of `harness.faults.base.CAPABILITIES`."""
         if not self.is_ours(component):
             return frozenset()
-        found = {"process", "replicas"} if len(self.instances(component)) > 1 else {"process"}
-        watched = component in self.servers and self.servers[component].sentinel
-        return frozenset({*found, "sentinel"} if watched else found)
+        found = {"process"}
+        if len(self.instances(component)) > 1:
+            found.add("replicas")
+        if component in self.servers and self.servers[component].sentinel:
+            found.add("sentinel")
+        if component in self.standbys:
+            found.add("standby")
+        return frozenset(found)
 
     def down_after_s(self, component: str) -> float:
         """How long a server that sentinels watch is silent until they take it to be down."""
@@ -334,11 +360,15 @@ def _check_components(target: Target, document: Document) -> None:
                 raise document.key_error((kind, name), "the name is taken by the harness", remedy="choose another")
             if kind == "processes" and name in target.servers:
                 raise document.key_error((kind, name), "is a server already", remedy="choose another name")
+            if name in target.standbys.values():
+                raise document.key_error((kind, name), "is the name of a standby", remedy="choose another name")
     for name, server in target.servers.items():
         if server.sentinel and server.engine != "redis":
             raise document.error(
                 ("servers", name, "sentinel"), "sentinels watch over Redis only", remedy="leave it out"
             )
+        if server.standby and server.engine != "postgres":
+            raise document.error(("servers", name, "standby"), "only postgres can have one", remedy="leave it out")
     if target.entry not in target.processes:
         raise document.error(("entry",), f"no process `{target.entry}`", remedy=nearest(target.entry, target.processes))
     for index, (source, destination) in enumerate(target.edges):

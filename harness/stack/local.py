@@ -20,7 +20,7 @@ from pathlib import Path
 
 from harness.endpoints import Endpoints
 from harness.errors import StackError
-from harness.faults.base import Edge, Lookup, Undo
+from harness.faults.base import Edge, Lookup, Standby, Undo
 from harness.faults.sql import SUPERUSER
 from harness.faults.undo import start_process
 from harness.ledger import Ledger, ProcessMark
@@ -35,6 +35,7 @@ from harness.stack.account import Account, unprivileged
 from harness.stack.names import Names
 from harness.stack.proxies import Proxies
 from harness.stack.sentinel import Watched
+from harness.stack.standby import Pair
 
 ENGINES = {"postgres": postgres, "redis": valkey}
 URLS = {"postgres": f"postgresql://{postgres.ROLE}@{{}}/postgres", "redis": "redis://{}/0"}
@@ -103,7 +104,9 @@ class LocalStack:
         self._account = unprivileged()
         self._work = _scratch_root(self._account) / f"harness-{processes.run_id}"
         self._servers: dict[str, Command] = {}
-        self._addresses = {name: _loopback(reserve_port()) for name in (*target.servers, PROXY, SERVICE, CONTROL)}
+        self._standbys: dict[str, Pair] = {}
+        parts = (*target.servers, *target.standbys.values(), PROXY, SERVICE, CONTROL)
+        self._addresses = {name: _loopback(reserve_port()) for name in parts}
         self._addresses |= {name: found.address for name in target.components if (found := target.location(name))}
         self._addresses[PROXY] = target.toxiproxy or self._addresses[PROXY]
         self.watched = tuple(
@@ -131,6 +134,8 @@ class LocalStack:
                 continue
             port = split(self._addresses[name])[1]
             command = ENGINES[server.engine].prepare(name, port, self._work, self._logs, self._account)
+            if server.standby == "synchronous":
+                command = postgres.synchronous(command)
             self._servers[name] = command
             self._processes.spawn(command)
         for group in self.watched:
@@ -145,13 +150,21 @@ class LocalStack:
         wait = partial(self._find, PROXY, self.proxy_api) if self.target.toxiproxy else partial(self._await, PROXY)
         wait(lambda: not refused(self.proxy_api))
         self._proxies.make(self._ledger, self._processes.run_id)
+        for name in self.target.standbys:
+            self._plan_standby(name).start(self._processes, self._await)
 
     def reset(self) -> None:
         """Bring everything to the state in which every arm starts: fresh data, fresh processes, empty pools."""
         self._processes.kill(SERVICE, *(replica.name for replica in self.replicas))
         for group in self.watched:
             self._regroup(group)
+        for name, pair in self._standbys.items():
+            standby = self.target.standbys[name]
+            proxies = [edge.proxy for edge in self.edges if edge.destination == name and edge.source != standby]
+            pair.reset(self._processes, self._await, ToxiproxyClient(*split(self.proxy_api)), proxies)
         self._run_reset()
+        for pair in self._standbys.values():
+            pair.settle(self._await)
         for replica in self.replicas:
             self._processes.spawn(self._process_command(replica))
         ours = self.target.is_ours(self.target.entry)
@@ -174,7 +187,7 @@ class LocalStack:
 
     def check(self) -> None:
         """Raise StackError when a part has died that nobody killed on purpose."""
-        ours = {PROXY, SERVICE, *self.target.servers, *(replica.name for replica in self.replicas)}
+        ours = {PROXY, SERVICE, *self._servers, *(replica.name for replica in self.replicas)}
         ours.update(*(group.members for group in self.watched))
         for name in ours.intersection(self._processes.dead()):
             raise StackError(
@@ -218,8 +231,19 @@ class LocalStack:
 
     def watch_url(self, name: str) -> str:
         """How the harness looks at a server: its own ones as the superuser, who gets in when nobody else does."""
+        if name in self.standbys:
+            return f"postgresql://{SUPERUSER}@{self._addresses[name]}/postgres"
         url = self.server_url(name)
         return url.replace(f"{postgres.ROLE}@", f"{SUPERUSER}@") if self.target.is_ours(name) else url
+
+    @property
+    def standbys(self) -> Mapping[str, str]:
+        """`host:port` of each standby by name."""
+        return {name: self._addresses[name] for name in self.target.standbys.values()}
+
+    def standby(self, component: str) -> Standby:
+        """The standby of a database server. Raises KeyError when it has none."""
+        return self._standbys[component].as_faults_see_it()
 
     def edge(self, name: str) -> Edge:
         """The edge `source->destination`. Raises StackError when it has no proxy."""
@@ -308,6 +332,7 @@ class LocalStack:
         """(protocol, address, path) of the probe that tells whether a process can serve."""
         if name in self._servers or name in self.target.servers:
             belongs_to = {group.replica: group.name for group in self.watched}
+            belongs_to |= {standby: server for server, standby in self.target.standbys.items()}
             return self.protocol(belongs_to.get(name, name)), self._addresses[name], ""
         component = self.target.processes[self.target.component_of(name)]
         if component.url is not None:
@@ -332,7 +357,7 @@ class LocalStack:
         self._processes.spawn(follower, stdin=subprocess.PIPE)
 
     def _pairs(self) -> Iterable[tuple[str, str]]:
-        return [(CLIENT, self.target.entry), *self.target.edges]
+        return self.target.all_edges
 
     def _plan_edge(self, source: str, destination: str) -> Edge:
         protocol = self.target.component_protocol(destination)
@@ -347,6 +372,20 @@ class LocalStack:
     def _upstream(self, component: str) -> str:
         served = component == self.target.entry and self.target.is_ours(component)
         return self._addresses[SERVICE] if served else self.address(component)
+
+    def _plan_standby(self, name: str) -> Pair:
+        standby = self.target.standbys[name]
+        pair = Pair.plan(
+            self._servers[name],
+            self._addresses[name],
+            standby,
+            self._addresses[standby],
+            self.edge(f"{standby}->{name}").address,
+            self._logs,
+            self._account,
+        )
+        self._standbys[name], self._servers[standby] = pair, pair.standby
+        return pair
 
     def _log(self, name: str) -> Path:
         return self._logs / f"{name}.log"

@@ -34,6 +34,9 @@ SETTINGS = {
 ROLE = "app"
 """Who targets log in as: no superuser, whom most limits of the server don't hold for, but free to make a schema."""
 
+STANDBY = "standby"
+"""What a standby calls itself to the server that it follows."""
+
 _FIRST_STATEMENTS = f"create role {ROLE} login; grant create on database postgres to {ROLE};\n"
 
 
@@ -72,6 +75,51 @@ def prepare(name: str, port: int, folder: Path, logs: Path, account: Account) ->
         # "Immediate shutdown": ends at once and still gives its shared memory back, which SIGKILL would not.
         stop_signal=signal.SIGQUIT,
     )
+
+
+def prepare_standby(server: Command, name: str, port: int, logs: Path, account: Account) -> Command:
+    """Make an empty data folder beside that of `server`, and return the command of a standby on `port`.
+
+    The folder is to be filled by `copy_command` before the standby is started.
+    """
+    folder = _data(server).parent / name
+    folder.mkdir(mode=0o700)
+    account.own(folder)
+    argv = list(server.argv)
+    argv[argv.index("-D") + 1], argv[argv.index("-p") + 1] = str(folder), str(port)
+    # When it has been promoted it is alone, and waits for nobody.
+    argv += ["-c", "synchronous_standby_names="]
+    return replace(server, name=name, argv=tuple(argv), log=str(logs / f"{name}.log"))
+
+
+def synchronous(server: Command) -> Command:
+    """The command of a server that acknowledges nothing before its standby has it."""
+    return replace(server, argv=(*server.argv, "-c", f"synchronous_standby_names={STANDBY}"))
+
+
+def copy_command(server: Command, source: str) -> Command:
+    """The command that fills a server's empty data folder from the one at `source`, so that it follows that one."""
+    host, port = source.rsplit(":", 1)
+    connection = f"host={host} port={port} user=postgres sslmode=disable application_name={STANDBY}"
+    return replace(
+        server,
+        name=f"{server.name}-copy",
+        argv=(
+            str(Path(server.argv[0]).parent / "pg_basebackup"),
+            *("-D", str(_data(server)), "-d", connection, "-R", "-X", "stream", "-c", "fast"),
+            *("--no-sync", "--no-manifest"),
+        ),
+        stop_signal=signal.SIGTERM,
+    )
+
+
+def make_primary(server: Command) -> None:
+    """Let a server that followed another one be nobody's standby when it is started again."""
+    (_data(server) / "standby.signal").unlink(missing_ok=True)
+
+
+def _data(server: Command) -> Path:
+    return Path(server.argv[server.argv.index("-D") + 1])
 
 
 def site() -> Path:

@@ -47,7 +47,11 @@ def metrics_page(component: str, address: str) -> Source:
 
 
 def postgres(component: str, url: str) -> Source:
-    """Connections and transactions of a PostgreSQL server, over a connection of its own per reading."""
+    """Connections and transactions of a PostgreSQL server, over a connection of its own per reading.
+
+    `primary` is 1 where writes are taken and 0 on a standby, which tells its `replay_lag_seconds`; a primary with a
+    standby tells how many bytes that one has not shown yet, `standby_lag_bytes`.
+    """
     return Source(component, lambda: _postgres(component, url))
 
 
@@ -109,16 +113,26 @@ def _parse(component: str, page: str) -> Iterator[Reading]:
 
 def _postgres(component: str, url: str) -> list[Reading]:
     try:
-        with psycopg.connect(url, autocommit=True, connect_timeout=1) as connection:
+        with psycopg.connect(
+            url, autocommit=True, connect_timeout=1, application_name="harness-telemetry"
+        ) as connection:
             row = connection.execute(
                 "select count(*) filter (where state = 'active'), count(*), max(setting::int),"
-                " (select sum(xact_commit + xact_rollback) from pg_stat_database)"
+                " (select sum(xact_commit + xact_rollback) from pg_stat_database), not pg_is_in_recovery(),"
+                " case when pg_is_in_recovery() then case when pg_last_wal_receive_lsn() > pg_last_wal_replay_lsn()"
+                " then extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp()) else 0 end end,"
+                " case when not pg_is_in_recovery() then"
+                " (select max(pg_current_wal_lsn() - replay_lsn) from pg_stat_replication) end"
                 " from pg_stat_activity, pg_settings where backend_type = 'client backend' and name = 'max_connections'"
             ).fetchone()
     except psycopg.Error as error:
         raise SourceError(str(error)) from error
-    names = ("connections_active", "connections", "connections_limit", "requests_total")
-    return [(component, name, float(value)) for name, value in zip(names, row or (), strict=True)]
+    names = (
+        *("connections_active", "connections", "connections_limit", "requests_total"),
+        *("primary", "replay_lag_seconds", "standby_lag_bytes"),
+    )
+    readings = zip(names, row or (), strict=True)
+    return [(component, name, float(value)) for name, value in readings if value is not None]
 
 
 def _redis(component: str, url: str) -> list[Reading]:

@@ -12,6 +12,7 @@ from psycopg import errors
 from harness.faults.base import Fault, FaultableStack, Param, Undo
 from harness.faults.catalogue import fault
 from harness.faults.course import Course
+from harness.faults.lives import LIFE
 from harness.faults.sql import (
     SUPERUSER,
     Session,
@@ -30,9 +31,6 @@ from harness.probes import refused
 
 MARGIN_S = 10.0
 """How much longer than its fault a session may live before the server itself ends it."""
-
-PROCESS = ("process",)
-"""Not together with faults of this layer: a server that may be down can't be asked to take anything back."""
 
 
 class DatabaseFault(Fault):
@@ -107,7 +105,7 @@ class DatabaseFault(Fault):
     capability="process",
     protocol="postgres",
     layer="connections",
-    excludes=PROCESS,
+    excludes=(LIFE,),
     params={
         "leave": Param("integer", "connections left for everybody else together", default=0, least=0, most=1000),
         "sessions": Param(
@@ -187,7 +185,7 @@ class PoolExhaustion(DatabaseFault):
     capability="process",
     protocol="postgres",
     layer="sessions",
-    excludes=PROCESS,
+    excludes=(LIFE,),
     momentary=True,
     params={"every": Param("duration", "do it again and again at this pace, until the end", least=0.05)},
 )
@@ -251,7 +249,7 @@ LOCK_MODES = {
     capability="process",
     protocol="postgres",
     layer="tables",
-    excludes=PROCESS,
+    excludes=(LIFE,),
     params={
         "table": Param("string", "the table, with its schema if it is not `public`: `shop.orders`", required=True),
         "mode": Param(
@@ -317,7 +315,7 @@ class Lock(DatabaseFault):
     capability="process",
     protocol="postgres",
     layer="writes",
-    excludes=PROCESS,
+    excludes=(LIFE,),
 )
 class ReadOnly(DatabaseFault):
     """PostgreSQL refuses every write, in open sessions too; reads go on."""

@@ -9,7 +9,8 @@ from psycopg import errors
 
 from harness.faults.base import Param, Undo
 from harness.faults.catalogue import fault
-from harness.faults.families.database import MARGIN_S, PROCESS, DatabaseFault
+from harness.faults.families.database import MARGIN_S, DatabaseFault
+from harness.faults.lives import LIFE
 from harness.faults.sql import end_sessions, execute, run, table_name
 from harness.faults.timeline import FaultError
 
@@ -54,7 +55,7 @@ and n.nspname not in ('information_schema', 'harness') and not starts_with(n.nsp
     capability="process",
     protocol="postgres",
     layer="tables",
-    excludes=PROCESS,
+    excludes=(LIFE,),
     params={
         "delay": Param("duration", "how much longer a statement takes", required=True, least=0.005, most=60),
         "share": Param("percentage", "how many of the statements are slow", default=1.0, least=0.01, most=1),

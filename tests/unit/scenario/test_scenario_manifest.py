@@ -38,6 +38,18 @@ def test_edges_and_protocols(target: Target) -> None:
     assert target.instances("auth") == ("auth",)
 
 
+def test_a_standby_is_a_capability_and_has_an_edge(folder: Path) -> None:
+    manifest = folder / "targets" / "shop" / "target.yaml"
+    text = manifest.read_text().replace("engine: postgres", "engine: postgres, standby: asynchronous", 1)
+    manifest.write_text(text)
+    target = load_target(manifest)
+    assert target.capabilities("postgres") == {"process", "standby"}
+    assert "postgres-standby->postgres" in target.edge_names
+    manifest.write_text(text.replace("  auth:", "  postgres-standby:", 1))
+    with pytest.raises(ScenarioError, match="the name of a standby"):
+        load_target(manifest)
+
+
 def test_settings_become_environment(target: Target) -> None:
     defaults = {"POOL_SIZE": "5", "POOL_WAIT_SECONDS": "30", "BREAKER": "0", "API_TOKEN": ""}
     assert target.environment("", {}) == defaults
@@ -74,6 +86,8 @@ def test_settings_become_environment(target: Target) -> None:
         ("threads: [catalog", "threads: [catalogue", 34, "no endpoint `catalogue`"),
         ("  auth:", "  redis:", 20, "is a server already"),
         ("  auth:", "  client:", 20, "taken by the harness"),
+        ("engine: redis", "engine: redis, standby: synchronous", 13, "only postgres can have one"),
+        ("engine: redis", "engine: redis, standby: sync", 13, "allowed: asynchronous, synchronous"),
         ("replicas: 2", "replicas: 0", 17, "at least 1"),
         ("name: shop\n", "", 1, "is missing"),
         ("entry: app", "entry: app\nowner: me", 26, "unknown key"),
