@@ -28,6 +28,7 @@ from harness.report.write import write_all
 from harness.run import conduct
 from harness.scenario.existing import NOTHING, Existing, with_existing
 from harness.scenario.manifest import Target, load_target
+from harness.scenario.regions import spread
 from harness.scenario.resolve import resolve
 
 
@@ -86,6 +87,7 @@ def plan(
         existing=existing,
     )
     target = with_existing(load_target(resolved.target_folder), existing, resolved.scenario.get("hosts", ()))
+    target = spread(target, resolved.scenario.get("regions", ()))
     expected = resolved.expected_load and replace(resolved.expected_load, workers=workers)
     return Planned(replace(resolved, load=replace(resolved.load, workers=workers), expected_load=expected), target)
 

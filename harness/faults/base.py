@@ -18,7 +18,7 @@ from harness.plan import PlannedFault, RetryStorm
 from harness.processes import Command
 
 ParamKind = Literal["duration", "integer", "number", "percentage", "size", "byte-rate", "choice", "string"]
-Place = Literal["edge", "component", "clients"]
+Place = Literal["edge", "component", "region", "clients"]
 Undo = Mapping[str, Any]
 
 CAPABILITIES: Mapping[str, str] = {
@@ -26,6 +26,7 @@ CAPABILITIES: Mapping[str, str] = {
     "name": "is called by a process that the harness started",
     "process": "is a process that the harness started",
     "replicas": "has two replicas or more",
+    "region": "is one of the regions that the scenario spreads its target over",
     "sentinel": "is watched by sentinels (`sentinel: true` in the target's manifest)",
     "standby": "has a standby (`standby` in the target's manifest)",
 }
@@ -126,6 +127,9 @@ class FaultableStack(Protocol):
     def edges(self) -> tuple[Edge, ...]:
         """All edges, the clients' included."""
 
+    def links(self, name: str) -> tuple[Edge, ...]:
+        """The way from the front to a process in a region: what clients send, and the readiness probe."""
+
     @property
     def endpoints(self) -> Endpoints:
         """The processes that clients reach through the service, and the control over them."""
@@ -154,6 +158,9 @@ class FaultableStack(Protocol):
 
     def sentinels(self, component: str) -> tuple[str, ...]:
         """`host:port` of the sentinels that watch over a server; none over most."""
+
+    def readiness(self, name: str) -> str:
+        """`host:port` at which a process answers its readiness probe."""
 
     def is_ready(self, name: str) -> bool:
         """Whether a process answers its readiness probe now."""

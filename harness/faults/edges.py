@@ -36,13 +36,17 @@ class EdgeFault(Fault):
 
     def __init__(self, planned: PlannedFault, stack: FaultableStack) -> None:
         super().__init__(planned, stack)
-        self.views = [View(stack.edge(name), stack.upstream(name)) for name in planned.where]
+        self.views = self.see()
         self._threads = ThreadPoolExecutor(len(self.views), thread_name_prefix=f"probe-{planned.id}")
 
     @property
     def api(self) -> ToxiproxyClient:
         """The server of the proxies."""
         return ToxiproxyClient(*split(self.stack.proxy_api))
+
+    def see(self) -> list[View]:
+        """The edges that the fault is on."""
+        return [View(self.stack.edge(name), self.stack.upstream(name)) for name in self.planned.where]
 
     @abstractmethod
     def bites(self, view: View) -> bool:

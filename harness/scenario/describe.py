@@ -89,6 +89,8 @@ def blast_radius(fault: PlannedFault, target: Target) -> dict[str, list[str]]:
 
 def _reach(fault: PlannedFault, place: str, target: Target) -> tuple[set[str], set[str]]:
     """The components and the endpoints that a fault in one place is expected to reach."""
+    if place in target.regions:
+        return set(target.in_region(place)), set(target.dependencies)
     source, _, end = place.rpartition("->") if fault.edge else ("", "", target.component_of(place))
     if source == CLIENT:
         return {end}, set(target.dependencies)
@@ -194,7 +196,7 @@ def _course(load: Load, phase: Mapping[str, Any]) -> str:
 
 
 def _fault_lines(fault: Mapping[str, Any]) -> Iterator[str]:
-    where = fault["edge"] or fault["component"]
+    where = ", ".join(fault["places"]) or fault["edge"] or fault["component"]
     yield (f"  {fault['id']} on {where}: {_s(fault['at_s'])} to {_s(fault['end_s'])} of the arm, in {fault['phase']}")
     if fault["params_as_written"]:
         yield "    " + ", ".join(f"{name} {value}" for name, value in fault["params_as_written"].items())

@@ -94,7 +94,7 @@ def _places(
     if not places and fault_type.default_place:
         places = (fault_type.default_place,)
     if not places:
-        known = target.edge_names if fault_type.place == "edge" else target.components
+        known = {"edge": target.edge_names, "component": target.components, "region": target.regions}[fault_type.place]
         raise document.error(path, f"`on` is missing: which {fault_type.place}", remedy=nearest("", known))
     if len(places) > 1 and not fault_type.many:
         raise document.error(where, f"`{entry.kind}` hits one {fault_type.place} at a time, got {len(places)}")
@@ -106,13 +106,16 @@ def _places(
 
 
 def _check_place(place: str, kind: str, fault_type: FaultType, target: Target, document: Document, where: Keys) -> None:
-    if fault_type.place == "edge":
+    if fault_type.place == "region":
+        known = list(target.regions)
+    elif fault_type.place == "edge":
         known = list(target.edge_names)
     else:
         instances = (name for component in target.components for name in target.instances(component))
         known = list(dict.fromkeys((*target.components, *instances)))
     if place not in known:
-        raise document.error(where, f"the target has no {fault_type.place} `{place}`", remedy=nearest(place, known))
+        remedy = nearest(place, known) or "a scenario spreads its target with `regions: [east, west]`"
+        raise document.error(where, f"the target has no {fault_type.place} `{place}`", remedy=remedy)
 
     def able(one: str) -> bool:
         return fault_type.capability in _capabilities(one, fault_type, target)
@@ -143,11 +146,15 @@ def _capabilities(place: str, fault_type: FaultType, target: Target) -> frozense
             return frozenset()
         source = place.partition("->")[0]
         return frozenset({"edge", "name"} if source != CLIENT and target.is_ours(source) else {"edge"})
+    if fault_type.place == "region":
+        return frozenset({"region"})
     return target.capabilities(target.component_of(place))
 
 
 def _component(place: str, fault_type: FaultType, target: Target) -> str:
-    """What is hit; of an edge, its far end."""
+    """What is hit; of an edge, its far end; of a region, what it serves clients with."""
+    if fault_type.place == "region":
+        return f"{target.entry}-{place}"
     return target.component_of(place) if fault_type.place == "component" else place.partition("->")[2]
 
 
@@ -234,4 +241,6 @@ def _silences(one: tuple[PlannedFault, FaultType], other: PlannedFault, target: 
 def _hit(fault: PlannedFault, target: Target) -> set[str]:
     """The processes that a fault hits; of an edge, those at its far end."""
     ends = [place.partition("->")[2] if fault.edge else place for place in fault.where]
-    return {name for end in ends for name in (target.instances(end) if end in target.components else (end,))}
+    ends = [name for end in ends for name in (target.in_region(end) if end in target.regions else (end,))]
+    whole = (*target.components, target.entry)
+    return {name for end in ends for name in (target.instances(end) if end in whole else (end,))}

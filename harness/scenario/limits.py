@@ -31,17 +31,19 @@ def check_blast_radius(
 
 
 def _check_places(allowed: Sequence[str], faults: Sequence[PlannedFault], target: Target, document: Document) -> None:
-    known = (*target.components, *target.edge_names)
+    known = (*target.components, *target.edge_names, *target.regions)
     only = ["->".join(part.strip() for part in place.split("->")) for place in allowed]
     for index, place in enumerate(only):
         if place not in known:
             remedy = nearest(place, known)
             raise document.error(
-                ("blast-radius", "only", index), f"the target has no component or edge `{place}`", remedy=remedy
+                ("blast-radius", "only", index),
+                f"the target has no component, edge or region `{place}`",
+                remedy=remedy,
             )
     for index, fault in enumerate(faults):
         for place in fault.where:
-            if not {place, place.partition("->")[2] if fault.edge else target.component_of(place)}.intersection(only):
+            if place not in only and _whole(place, target) not in only:
                 raise document.error(
                     ("faults", index, fault.kind),
                     f"touches `{place}`, which is not in the blast radius of this scenario",
@@ -71,6 +73,13 @@ def _check_replicas(
                     + (f", together with {others}" if others else ""),
                     remedy=f"`blast-radius: replicas` allows {most}",
                 )
+
+
+def _whole(place: str, target: Target) -> str:
+    """The component that a place belongs to, of an edge the far end; a region is a whole by itself."""
+    if "->" in place:
+        return place.partition("->")[2]
+    return place if place in target.regions else target.component_of(place)
 
 
 def allowed_windows(times: Sequence[AllowedTime]) -> tuple[Window, ...]:

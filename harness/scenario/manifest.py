@@ -156,7 +156,7 @@ class Manifest(_Part):
 
 
 class Target(Manifest):
-    """A manifest that was checked, with the folder it stands in.
+    """A manifest that was checked, with the folder it stands in; perhaps spread over `regions`.
 
     `toxiproxy` is the `host:port` of a Toxiproxy server to use, "" to start one. `data` says what to do with data that
     is not the harness's: `reset` it, `keep` it; "" when nobody has said.
@@ -165,6 +165,7 @@ class Target(Manifest):
     folder: Path
     toxiproxy: str = ""
     data: Literal["", "reset", "keep"] = ""
+    regions: tuple[str, ...] = ()
 
     @property
     def resets(self) -> bool:
@@ -184,7 +185,8 @@ class Target(Manifest):
         """Where the component runs already, as far as that was said."""
         if component in self.standbys.values():
             return None
-        return self.servers[component].url if component in self.servers else self.processes[component].url
+        name = self.entries[0] if component == self.entry else component
+        return self.servers[name].url if name in self.servers else self.processes[name].url
 
     @property
     def existing(self) -> dict[str, str]:
@@ -204,6 +206,19 @@ class Target(Manifest):
             for edge in self.edge_names
             if (source := edge.partition("->")[0]) == CLIENT or self.is_ours(source) or self.toxiproxy
         )
+
+    @property
+    def entries(self) -> tuple[str, ...]:
+        """The components that serve what clients send: the entry, or that of each region."""
+        return tuple(f"{self.entry}-{region}" for region in self.regions) or (self.entry,)
+
+    def region_of(self, component: str) -> str:
+        """The region that a component is in; "" without regions."""
+        return next((region for region in self.regions if component.endswith(f"-{region}")), "")
+
+    def in_region(self, region: str) -> tuple[str, ...]:
+        """All components of a region."""
+        return tuple(name for name in self.components if self.region_of(name) == region)
 
     @property
     def components(self) -> tuple[str, ...]:
@@ -236,14 +251,16 @@ class Target(Manifest):
         """What the component speaks. Raises KeyError for an unknown one."""
         if name in self.servers:
             return self.servers[name].engine
-        if name not in self.processes:
+        if name not in self.processes and name != self.entry:
             raise KeyError(name)
         return "http"
 
     def instances(self, component: str) -> tuple[str, ...]:
         """Names of a component's processes: `app-1`, `app-2`; just `auth` when there is one."""
+        if self.regions and component == self.entry:
+            return tuple(name for entry in self.entries for name in self.instances(entry))
         replicas = self.processes[component].replicas if component in self.processes else 1
-        if replicas == 1 and component != self.entry:
+        if replicas == 1 and component not in self.entries:
             return (component,)
         return tuple(f"{component}-{number}" for number in range(1, replicas + 1))
 

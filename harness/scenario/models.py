@@ -306,6 +306,11 @@ class Scenario(Model):
     hypothesis: Text = Field(description="one sentence that the run may prove wrong")
     teaches: Text | None = Field(None, description="one line: what somebody learns from running this")
     target: Where = Field(description="a target by name, or the path of its folder")
+    regions: tuple[Name, ...] = Field(
+        (),
+        description="two names or more: the target stands once in each of these regions, with data of its own, "
+        "and one front serves clients from all; its replicas are shared out among them",
+    )
     variant: str = Field("", description="one of `variants`; without them, a preset of the target")
     variants: dict[Name, Variant] = Field(default_factory=dict)
     settings: dict[str, SettingValue] = Field(default_factory=dict, description="single settings, for all variants")

@@ -25,6 +25,7 @@ from harness.scenario.injections import plan_faults
 from harness.scenario.limits import allowed_windows, check_blast_radius, check_it_ever_fits
 from harness.scenario.manifest import Target, check_value, load_target
 from harness.scenario.models import LoadModel, Retries, Scenario
+from harness.scenario.regions import spread
 from harness.scenario.source import read_file
 from harness.scenario.timeline import Course, lay_out
 from harness.scenario.validation import validate
@@ -65,6 +66,7 @@ def resolve(
     document = command_line.apply(document, overrides)
     scenario = validate(Scenario, document)
     target = with_existing(_find_target(scenario.target, file, document), existing, scenario.hosts)
+    target = spread(target, _regions(scenario, target, document))
     for name, other in scenario.variants.items():
         _check_setup(target, other.preset, other.settings, ("variants", name), document)
     _check_setup(target, "", scenario.settings, (), document)
@@ -115,6 +117,21 @@ def resolve(
     )
     check_it_ever_fits(plan, document)
     return plan
+
+
+def _regions(scenario: Scenario, target: Target, document: Document) -> tuple[str, ...]:
+    if scenario.regions and target.existing:
+        raise document.error(
+            ("regions",),
+            f"regions are made of parts that the harness starts, and {', '.join(target.existing)} runs already",
+            remedy="leave `regions` out, or let the harness start everything",
+        )
+    if len(scenario.regions) == 1:
+        raise document.error(("regions",), "one region is no region", remedy="name two, or leave `regions` out")
+    for index, region in enumerate(scenario.regions):
+        if region in scenario.regions[:index]:
+            raise document.error(("regions", index), f"`{region}` is there twice")
+    return scenario.regions
 
 
 def _expected(model: LoadModel, load: Load, faults: Iterable[PlannedFault], document: Document) -> Load:

@@ -28,6 +28,10 @@ def trial_of(plan: Plan, target: Target, *, model: Model | None = None, scale: i
             field="load.model",
             remedy="take it out, so that arrivals come at their own time",
         )
+    if target.regions:
+        raise ScenarioError(
+            "a target in several regions can't be simulated", file=plan.scenario_file, field="regions", remedy="run it"
+        )
     found = load_model(target, plan.settings)
     trial = Trial(
         model=model or found.model,

@@ -2,6 +2,9 @@
 
 client -> proxy client-app -> service -> app-1, app-2 -> proxy app-postgres -> postgres
                                                       -> proxy app-redis    -> redis    ...
+
+In several regions there is a proxy before each replica too, so that a region can be cut off from the service:
+service -> proxy front-app-east-1 -> app-east-1 -> proxy app-east-postgres-east -> postgres-east ...
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from harness.ports import reserve_port
 from harness.probes import probe, refused, split, wait_for
 from harness.processes import Command, Processes, tail
 from harness.proxy.client import ToxiproxyClient
+from harness.scenario.manifest import Command as ResetCommand
 from harness.scenario.manifest import Target
 from harness.stack import postgres, sentinel, valkey
 from harness.stack.account import Account, unprivileged
@@ -47,6 +51,7 @@ SERVICE = "service"
 CONTROL = "service-control"
 PROXY = "toxiproxy"
 CLIENT = "client"
+FRONT = "front"
 LOOPBACK = "127.0.0.1"
 # The target gives way to the load generator and the proxies: on few cores its work must not make arrivals late.
 # Its capacity comes from its own limits, so it loses nothing by it.
@@ -122,6 +127,7 @@ class LocalStack:
         self._proxies = Proxies(target, self.proxy_api, edges, self._upstream)
         self._names = Names([edges[name] for name in named], self._work)
         self.replicas = tuple(self._plan_replicas())
+        self._links = {replica.name: self._plan_links(replica) for replica in self.replicas if self._is_linked(replica)}
         self.endpoints = Endpoints(self._addresses[CONTROL], target.instances(target.entry))
 
     def up(self) -> None:
@@ -150,6 +156,10 @@ class LocalStack:
         wait = partial(self._find, PROXY, self.proxy_api) if self.target.toxiproxy else partial(self._await, PROXY)
         wait(lambda: not refused(self.proxy_api))
         self._proxies.make(self._ledger, self._processes.run_id)
+        for name, (serving, readiness) in self._links.items():
+            api = ToxiproxyClient(*split(self.proxy_api))
+            api.create(serving.proxy, serving.address, self.address(name))
+            api.create(readiness.proxy, readiness.address, self.readiness(name))
         for name in self.target.standbys:
             self._plan_standby(name).start(self._processes, self._await)
 
@@ -173,9 +183,11 @@ class LocalStack:
         for replica in self.replicas:
             self._await(replica.name, lambda name=replica.name: self.is_ready(name))  # type: ignore[misc]
         front = self.edge(f"{CLIENT}->{self.target.entry}")
-        path = self.target.processes[self.target.entry].ready
+        path = self.target.processes[self.target.entries[0]].ready
         wait = partial(self._await, SERVICE) if ours else partial(self._find, front.proxy, front.address)
         wait(lambda: probe("http", front.address, path=path).ok)
+        for name in self._links:
+            self._await(SERVICE, lambda name=name: self.endpoints.serves(name))  # type: ignore[misc]
         for group in self.watched:
             self._await(group.replica, lambda group=group: sentinel.is_settled(group))  # type: ignore[misc]
 
@@ -249,6 +261,10 @@ class LocalStack:
         """The edge `source->destination`. Raises StackError when it has no proxy."""
         return self._proxies.edge(name)
 
+    def links(self, name: str) -> tuple[Edge, ...]:
+        """The way from the front to a replica in a region: what clients send, and the readiness probe."""
+        return self._links[name]
+
     @property
     def scratch(self) -> Path:
         """A folder outside the results that goes when the run ends."""
@@ -282,6 +298,10 @@ class LocalStack:
     def sentinels(self, component: str) -> tuple[str, ...]:
         """`host:port` of the sentinels that watch over a server; none over most."""
         return next((group.sentinel_addresses for group in self.watched if group.name == component), ())
+
+    def readiness(self, name: str) -> str:
+        """`host:port` at which a server or replica answers its readiness probe."""
+        return self._readiness(name)[1]
 
     def is_ready(self, name: str) -> bool:
         """Whether a server or replica answers its readiness probe now."""
@@ -369,6 +389,16 @@ class LocalStack:
             for number, name in enumerate(self.target.instances(component), start=1):
                 yield Replica(name, component, number, reserve_port(), reserve_port())
 
+    def _is_linked(self, replica: Replica) -> bool:
+        return bool(self.target.regions) and replica.component in self.target.entries
+
+    def _plan_links(self, replica: Replica) -> tuple[Edge, Edge]:
+        serving, readiness = (
+            Edge(FRONT, replica.name, f"{FRONT}-{replica.name}{suffix}", _loopback(reserve_port()), "http")
+            for suffix in ("", "-ready")
+        )
+        return serving, readiness
+
     def _upstream(self, component: str) -> str:
         served = component == self.target.entry and self.target.is_ours(component)
         return self._addresses[SERVICE] if served else self.address(component)
@@ -419,17 +449,7 @@ class LocalStack:
         return Command(PROXY, argv, log=str(self._log(PROXY)))
 
     def _service_command(self) -> Command:
-        ready = self.target.processes[self.target.entry].ready
-        backends = [
-            {
-                "name": replica.name,
-                "address": replica.address,
-                "ready": self._readiness(replica.name)[1],
-                "path": ready,
-            }
-            for replica in self.replicas
-            if replica.name in self.endpoints.names
-        ]
+        backends = [self._backend(replica) for replica in self.replicas if replica.name in self.endpoints.names]
         path = self._work / "service.json"
         spec = {
             "listen": self._addresses[SERVICE],
@@ -440,9 +460,18 @@ class LocalStack:
         path.write_text(json.dumps(spec))
         return Command(SERVICE, (sys.executable, "-m", "harness.stack.service", str(path)), log=str(self._log(SERVICE)))
 
+    def _backend(self, replica: Replica) -> dict[str, str]:
+        """A replica as the service knows it."""
+        _, ready, path = self._readiness(replica.name)
+        address = replica.address
+        if replica.name in self._links:
+            address, ready = (link.address for link in self._links[replica.name])
+        zone = self.target.region_of(replica.component)
+        return {"name": replica.name, "address": address, "ready": ready, "path": path, "zone": zone}
+
     def _process_command(self, replica: Replica) -> Command:
         spec = self.target.processes[replica.component]
-        fill = self._filler(replica)
+        fill = self._filler(replica, self.target.region_of(replica.component))
         return Command(
             name=replica.name,
             argv=self._names.command(replica.component, [fill(part) for part in spec.command]),
@@ -458,11 +487,15 @@ class LocalStack:
     def _run_reset(self) -> None:
         if self.target.reset is None or not self.target.resets:
             return
-        fill = self._filler(None)
-        environment = {key: fill(value) for key, value in self.target.reset.environment.items()}
+        for region in self.target.regions or ("",):
+            self._reset_data(self.target.reset, region)
+
+    def _reset_data(self, reset: ResetCommand, region: str) -> None:
+        fill = self._filler(None, region)
+        environment = {key: fill(value) for key, value in reset.environment.items()}
         command = Command(
             name="reset",
-            argv=tuple(fill(part) for part in self.target.reset.command),
+            argv=tuple(fill(part) for part in reset.command),
             log=str(self._log("reset")),
             cwd=str(self.target.folder),
             environment=self._process_environment() | environment,
@@ -478,13 +511,22 @@ class LocalStack:
                 f"the target's reset command failed:\n{tail(self._log('reset'))}", remedy=f"see {command.log}"
             )
 
-    def _filler(self, replica: Replica | None) -> Callable[[str], str]:
-        values = {"python": sys.executable, "target": str(self.target.folder), **self.servers}
-        values |= {name: self._names.address(edge) for name, edge in self._proxies.edges.items()}
-        for name in self.servers:
-            values |= {f"{name}.url": self.server_url(name)}
-            for edge in (edge for edge in self.edges if edge.destination == name):
-                values[f"{edge.source}->{name}.url"] = self.server_url(name, self._names.address(edge))
+    def _filler(self, replica: Replica | None, region: str) -> Callable[[str], str]:
+        """Fills in what braces in the manifest stand for; in a region its own servers and edges."""
+
+        def plain(name: str) -> str:
+            return name.removesuffix(f"-{region}") if region else name
+
+        values = {"python": sys.executable, "target": str(self.target.folder)}
+        for name, address in self.servers.items():
+            if self.target.region_of(name) == region:
+                values |= {plain(name): address, f"{plain(name)}.url": self.server_url(name)}
+        for edge in self.edges:
+            if self.target.region_of(edge.destination) == region:
+                called = f"{plain(edge.source)}->{plain(edge.destination)}"
+                values[called] = self._names.address(edge)
+                if edge.destination in self.servers:
+                    values[f"{called}.url"] = self.server_url(edge.destination, self._names.address(edge))
         if replica is not None:
             values |= {
                 "port": str(replica.port),
