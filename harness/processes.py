@@ -101,6 +101,7 @@ class Processes:
         self._running: dict[str, tuple[_Child, ProcessMark]] = {}
         self._excused: set[str] = set()
         self._ending: set[ProcessMark] = set()
+        self._conductor: ProcessMark | None = None
 
     def spawn(
         self, command: Command, *, stdin: int = subprocess.DEVNULL, stdout: int | None = None
@@ -120,12 +121,18 @@ class Processes:
         return process
 
     def adopt(self, state: LedgerState) -> None:
-        """Take over processes that somebody else started: those of a conductor that is gone."""
+        """Take over processes that somebody else started: the conductor, which may be gone."""
         with self._lock:
+            self._conductor = state.conductor
             self._ending.update(state.ending)
             for mark in state.processes:
                 if process := mark.find():
                     self._running.setdefault(mark.name, (_Foundling(process), mark))
+
+    @property
+    def conductor_is_gone(self) -> bool:
+        """Whether these are the processes of somebody who has ended, and all that is left to do is to end them."""
+        return self._conductor is not None and self._conductor.find() is None
 
     def mark(self, name: str) -> ProcessMark:
         """The running process of that name. Raises StackError when there is none."""

@@ -49,6 +49,8 @@ def carry_out(step: Undo, processes: Processes) -> None:
     """Do one undo step. Raises NotRevertedError, with the manual command as its remedy, when it fails."""
     try:
         _known(step)[0](step, processes)
+    except NotRevertedError:
+        raise
     except Exception as error:  # whatever went wrong, the user must learn that the fault is still there
         raise NotRevertedError(f"could not take back: {by_hand(step)}: {error}", remedy=by_hand(step)) from error
 
@@ -123,10 +125,21 @@ def start_process(command: Command, protocol: str, address: str, *, path: str = 
     }
 
 
-@undo_action("start-process", lambda step: shlex.join(step["command"]["argv"]))
+def _start_by_hand(step: Mapping[str, Any]) -> str:
+    command = Command.from_json(step["command"])
+    account = ["runuser", "-u", command.account, "--"] if command.account else []
+    environment = [f"{name}={value}" for name, value in command.environment.items()]
+    return f"cd {shlex.quote(command.cwd)} && {shlex.join([*account, 'env', *environment, *command.argv])}"
+
+
+@undo_action("start-process", _start_by_hand)
 def _start_process(step: Mapping[str, Any], processes: Processes) -> None:
     def answers() -> bool:
         return probe(step["protocol"], step["address"], path=step["path"]).ok
+
+    def has_started() -> bool:
+        # What it needs to be ready, the proxies before all, ends with the conductor: then to listen is all it can do.
+        return answers() or (processes.conductor_is_gone and not refused(step["address"]))
 
     command = Command.from_json(step["command"])
     if not step["afresh"] and answers() and not processes.is_ending(command.name):
@@ -135,7 +148,7 @@ def _start_process(step: Mapping[str, Any], processes: Processes) -> None:
     # On a full disk the process is without its entry, and is found by its tag all the same when the run ends.
     with contextlib.suppress(DiskError):
         processes.spawn(command)
-    if not wait_for(answers, timeout_s=START_TIMEOUT_S):
+    if not wait_for(has_started, timeout_s=START_TIMEOUT_S):
         raise TimeoutError(f"{command.name} does not answer at {step['address']} after {START_TIMEOUT_S:.0f} s")
 
 

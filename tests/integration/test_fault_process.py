@@ -1,6 +1,8 @@
 """Faults about whole processes, on the real stack: what clients of the shop see of them, and that it goes away."""
 
+import os
 import re
+import signal
 import socket
 import subprocess
 import threading
@@ -8,6 +10,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import psutil
 import pytest
@@ -19,7 +22,7 @@ from harness.faults.catalogue import catalogue
 from harness.faults.moves import look_for
 from harness.faults.restore import revert
 from harness.faults.undo import by_hand, carry_out
-from harness.ledger import UndoMark
+from harness.ledger import ProcessMark, UndoMark
 from harness.probes import probe, refused, split, wait_for
 from harness.processes import Processes
 
@@ -145,6 +148,32 @@ def test_the_command_by_hand_lets_a_paused_process_and_its_children_go_on(bench:
         assert wait_for(fault.is_clear, timeout_s=10)
         states = {one.status() for one in psutil.Process(bench.stack.mark(name).pid).children(recursive=True)}
         assert psutil.STATUS_STOPPED not in states
+
+
+def test_the_command_by_hand_starts_a_process_as_it_was(bench: Bench) -> None:
+    as_it_was = bench.stack.start_undo("app-2")
+    bench.stack.kill("app-2")
+    with subprocess.Popen(by_hand(as_it_was), shell=True, start_new_session=True) as started:
+        try:
+            assert wait_for(lambda: bench.stack.is_ready("app-2"), timeout_s=20)
+            assert metric(bench, "app-2", "pool_size") == 5
+        finally:
+            os.killpg(started.pid, signal.SIGKILL)
+    carry_out(as_it_was, bench.processes)
+
+
+def test_without_a_conductor_a_process_need_only_run_again(bench: Bench) -> None:
+    """What it needs to become ready has ended with the conductor, as PostgreSQL seems to have here."""
+    as_it_was = bench.stack.start_undo("app-2")
+    stranger = Processes(bench.processes.run_id, bench.ledger)
+    stranger.adopt(replace(ledger.read(bench.ledger.path), conductor=ProcessMark("conductor", 1, 0.0, signal.SIGTERM)))
+    with bench.during("pause: {on: postgres, at: 0s, for: 60s}"):
+        bench.stack.kill("app-2")
+        carry_out(as_it_was, stranger)
+        assert not bench.stack.is_ready("app-2")
+    assert wait_for(lambda: bench.stack.is_ready("app-2"), timeout_s=20)
+    stranger.kill("app-2")
+    carry_out(as_it_was, bench.processes)
 
 
 def test_a_rolling_restart_replaces_all_and_drops_nothing(bench: Bench) -> None:

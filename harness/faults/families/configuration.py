@@ -123,5 +123,5 @@ def _restart_as_it_was(step: Mapping[str, Any], processes: Processes) -> None:
     if processes.alive(name) and not runs_with(processes.mark(name), step["environment"]):
         if step["control"] and not refused(step["control"]):
             change_endpoint(step["control"], name, "withdraw")
-        processes.stop(name, grace_s=UNDO_GRACE_S)
+        processes.stop(name, grace_s=0.0 if processes.conductor_is_gone else UNDO_GRACE_S)
     carry_out(step["start"], processes)
