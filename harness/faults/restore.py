@@ -8,6 +8,8 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from harness import ledger
@@ -74,15 +76,13 @@ def restore(path: Path, *, by: str) -> list[str]:
     processes = Processes(state.run_id, book)
     processes.adopt(state)
     gone = _stack_is_gone(state)
-    for mark in reversed(state.undos):
-        try:
-            revert(mark, book, processes, by=by)
+    for mark, error in _revert_all(state.undos, book, processes, by=by):
+        if error is None:
             done.append(f"fault {mark.id} reverted")
-        except NotRevertedError as error:
-            if gone and not _acts_elsewhere(mark):
-                done.append(f"fault {mark.id} is gone with the last process of its run ({error.message})")
-            else:
-                failures.append(error)
+        elif gone and not _acts_elsewhere(mark):
+            done.append(f"fault {mark.id} is gone with the last process of its run ({error.message})")
+        else:
+            failures.append(error)
     # Undoing may have started a process: read again.
     state = ledger.read(path)
     live = [mark.name for mark in state.processes if mark.find()]
@@ -96,6 +96,21 @@ def restore(path: Path, *, by: str) -> list[str]:
     book.close()
     if failures:
         raise failures[0]
+    return done
+
+
+def _revert_all(
+    marks: Sequence[UndoMark], book: Ledger, processes: Processes, *, by: str
+) -> list[tuple[UndoMark, NotRevertedError | None]]:
+    """All at the same time: none waits for another one, which may have to start a server."""
+    moves = [Move(partial(revert, mark, book, processes, by=by), f"restore-{mark.id}") for mark in marks]
+    done: list[tuple[UndoMark, NotRevertedError | None]] = []
+    for mark, move in zip(marks, moves, strict=True):
+        move.returned(2 * REVERT_S)  # it is bounded itself
+        error = move.error
+        if error is not None and not isinstance(error, NotRevertedError):
+            error = NotRevertedError(f"could not take back {mark.id}: {type(error).__name__}: {error}")
+        done.append((mark, error))
     return done
 
 

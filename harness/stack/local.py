@@ -148,7 +148,7 @@ class LocalStack:
             self._servers[group.replica] = sentinel.prepare_replica(group, self._work, self._logs, self._account)
             self._processes.spawn(self._servers[group.replica])
         if not self.target.toxiproxy:
-            self._processes.spawn(self._proxy_command(), stdin=subprocess.PIPE)
+            self._processes.spawn(self._proxy_command())
         for name in self._servers:
             self._await(name, lambda name=name: self.is_ready(name))  # type: ignore[misc]
         for name in filter(self.target.location, self.target.components):
@@ -439,12 +439,13 @@ class LocalStack:
             )
 
     def _proxy_command(self) -> Command:
+        """It outlives a killed conductor, as servers do: a process that the guard starts again has to reach them."""
         host, port = split(self.proxy_api)
         server = shutil.which("toxiproxy-server")
         argv = (
             (server, "-host", host, "-port", str(port), "-proxy-metrics")
             if server
-            else (sys.executable, "-m", "harness.proxy", "--host", host, "--port", str(port), "--until-stdin-closes")
+            else (sys.executable, "-m", "harness.proxy", "--host", host, "--port", str(port))
         )
         return Command(PROXY, argv, log=str(self._log(PROXY)))
 
