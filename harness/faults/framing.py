@@ -5,6 +5,7 @@ Source of the rules: RFC 9112, sections 6 and 9.3.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -12,6 +13,7 @@ from typing import Protocol
 import httptools
 
 _LINE_MOST_BYTES = 16384
+_SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}")
 
 
 class NotHttpError(Exception):
@@ -90,10 +92,10 @@ class Chunked:
         return at
 
     def _begin(self, line: bytes) -> None:
-        try:
-            size = int(line.partition(b";")[0].strip(), 16)
-        except ValueError:
-            raise NotHttpError(f"{line[:20]!r} is no size of a chunk") from None
+        digits = line.partition(b";")[0].strip()
+        if not _SIZE.fullmatch(digits):
+            raise NotHttpError(f"{line[:20]!r} is no size of a chunk")
+        size = int(digits, 16)
         self._left, self._trailer = (size + 2, False) if size else (0, True)
 
 

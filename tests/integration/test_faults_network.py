@@ -194,8 +194,11 @@ def test_whoever_finds_the_ledger_can_take_it_back(bench: Bench, entry: str) -> 
     stranger.adopt(ledger.read(bench.ledger.path))
     for step in undo:
         carry_out(step, stranger)
+    assert not all(fault.is_active() for _ in range(3)), "what is not there is not seen, however noisy the machine"
     fault.inject()
     assert wait_for(fault.is_active, timeout_s=5)
+    if planned.kind != "flapping":
+        assert not all(fault.is_gone(view) for view in fault.views)
     fault.halt()
     for step in (*undo, *undo):
         carry_out(step, stranger)
