@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.clock import NS
+from harness.plan import RETRY_STORM
 
 if TYPE_CHECKING:
     from harness.record.info import FaultInfo
@@ -148,7 +149,9 @@ def _window(record: Record, arm: str, end_ns: int) -> Window | None:
     ids = tuple(sorted({_fault(event) for event in began}))
     planned = {fault.id: fault for fault in record.info.faults}
     cleared = all(name in ended for name in ids)
-    components = {component for event in began for component in _broken(event, planned)}
+    # Clients that retry at once break nothing: what they overload while something else is broken, that has spread.
+    breaking = [event for event in began if not _is_storm(planned, event)] or began
+    components = {component for event in breaking for component in _broken(event, planned)}
     return Window(
         active_ns=max(0, began[0].t_ns),
         clear_ns=min(max(ended[name] for name in ids), end_ns) if cleared else end_ns,
@@ -157,6 +160,11 @@ def _window(record: Record, arm: str, end_ns: int) -> Window | None:
         components=tuple(sorted(component for component in components if component)),
         missing=tuple(sorted(set(planned) - set(ids))) if any(ids) else (),
     )
+
+
+def _is_storm(planned: Mapping[str, FaultInfo], event: Event) -> bool:
+    fault = planned.get(_fault(event))
+    return fault is not None and fault.kind == RETRY_STORM
 
 
 def _broken(event: Event, planned: Mapping[str, FaultInfo]) -> set[str]:
