@@ -123,7 +123,7 @@ def end_sessions(address: str, name: str) -> Undo:
 
 
 def _end_sessions_by_hand(step: Mapping[str, Any]) -> str:
-    return _psql(
+    return psql(
         step["address"],
         "postgres",
         f"select pg_terminate_backend(pid) from pg_stat_activity where application_name = '{step['name']}'",
@@ -153,7 +153,7 @@ def execute(address: str, database: str, *statements: str) -> Undo:
     return {"do": "execute-sql", "address": address, "database": database, "statements": list(statements)}
 
 
-@undo_action("execute-sql", lambda step: _psql(step["address"], step["database"], *step["statements"]))
+@undo_action("execute-sql", lambda step: psql(step["address"], step["database"], *step["statements"]))
 def _execute(step: Mapping[str, Any], _processes: Processes) -> None:
     with connect(step["address"], session_name("undo"), database=step["database"]) as session:
         run(session, "set lock_timeout = '2s'")
@@ -161,7 +161,8 @@ def _execute(step: Mapping[str, Any], _processes: Processes) -> None:
             run(session, statement)
 
 
-def _psql(address: str, database: str, *statements: str) -> str:
+def psql(address: str, database: str, *statements: str) -> str:
+    """The shell command that carries out statements as superuser."""
     url = f"postgresql://{SUPERUSER}@{address}/{database}"
     return shlex.join([_program(), url, *(part for one in statements for part in ("-c", one))])
 

@@ -1,10 +1,11 @@
 """Database faults against the real shop: seen as its clients and as a client of PostgreSQL see them, and seen gone."""
 
-import shlex
+import os
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -14,9 +15,11 @@ from stack_bench import Bench
 
 from harness import ledger
 from harness.errors import ScenarioError
+from harness.faults.families import database_disk
 from harness.faults.restore import revert
 from harness.faults.sql import clients, connect
-from harness.faults.undo import by_hand
+from harness.faults.undo import by_hand, carry_out
+from harness.ports import reserve_port
 from harness.probes import wait_for
 from harness.processes import Processes
 
@@ -212,9 +215,41 @@ def test_a_slow_query_in_progress_ends_with_the_fault(bench: Bench) -> None:
     assert took[0] < 10
 
 
+needs_mount = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount the small disk that is filled")
+
+
+@needs_mount
+def test_a_full_disk_refuses_what_needs_room(bench: Bench) -> None:
+    rows = "insert into shop.orders (key, product_id, quantity, total_cents) select 'full-' || n, 1, 1, 1"
+    with as_target(bench) as client:
+        with bench.during("disk-full: {table: shop.orders, at: 0s, for: 60s}"):
+            with pytest.raises(errors.DiskFull, match="No space left on device"):
+                client.execute(f"{rows} from generate_series(1, 10000) n")
+            assert wait_for(lambda: not places(bench), timeout_s=20), "what is left in the table's pages is soon used"
+            assert orders(bench)
+            client.execute("update shop.products set name = name where id = 1")
+        client.execute(f"{rows} from generate_series(1, 10000) n")
+    assert not any("harness" in line for line in Path("/proc/mounts").read_text().splitlines() if "disk-full" in line)
+
+
+@needs_mount
+def test_the_disk_goes_also_when_its_server_has_gone(bench: Bench, tmp_path: Path) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(tmp_path)], check=True)
+    for _ in range(2):
+        carry_out(database_disk.free_disk(f"127.0.0.1:{reserve_port()}", "postgres", "t", tmp_path), bench.processes)
+        assert not tmp_path.exists()
+
+
+def test_who_can_not_mount_is_told_so(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database_disk, "may_mount", lambda: False)
+    with pytest.raises(ScenarioError, match="only root can mount the small disk that it fills"):
+        bench.plan("disk-full: {table: shop.orders, at: 0s, for: 9s}")
+
+
 @pytest.mark.parametrize(
     "entry",
     [
+        pytest.param("disk-full: {table: shop.orders, at: 0s, for: 60s}", marks=needs_mount),
         "pool-exhaustion: {at: 0s, for: 60s}",
         "kill-connections: {at: 0s, for: 60s, every: 200ms}",
         "lock: {table: shop.orders, at: 0s, for: 60s}",
@@ -236,12 +271,19 @@ def test_anybody_can_take_it_back_from_the_ledger(bench: Bench, entry: str) -> N
         assert set(timeline.states.values()) == {"active"}
 
 
-@pytest.mark.parametrize("entry", ["lock: {table: shop.orders, at: 0s, for: 60s}", "read-only: {at: 0s, for: 60s}"])
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "lock: {table: shop.orders, at: 0s, for: 60s}",
+        "read-only: {at: 0s, for: 60s}",
+        pytest.param("disk-full: {table: shop.orders, at: 0s, for: 60s}", marks=needs_mount),
+    ],
+)
 def test_the_manual_command_takes_it_back(bench: Bench, entry: str) -> None:
     with bench.during(entry):
         (mark,) = ledger.read(bench.ledger.path).undos
         for step in mark.steps:
-            subprocess.run(shlex.split(by_hand(step)), check=True, stdout=subprocess.DEVNULL)
+            subprocess.run(by_hand(step), shell=True, check=True, stdout=subprocess.DEVNULL)
         assert places(bench)
 
 
