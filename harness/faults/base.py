@@ -26,6 +26,7 @@ CAPABILITIES: Mapping[str, str] = {
     "name": "is called by a process that the harness started",
     "process": "is a process that the harness started",
     "replicas": "has two replicas or more",
+    "disk": "has a disk of its own (`disk: 400MB` in the target's manifest)",
     "region": "is one of the regions that the scenario spreads its target over",
     "sentinel": "is watched by sentinels (`sentinel: true` in the target's manifest)",
     "standby": "has a standby (`standby` in the target's manifest)",
@@ -133,6 +134,9 @@ class FaultableStack(Protocol):
     @property
     def endpoints(self) -> Endpoints:
         """The processes that clients reach through the service, and the control over them."""
+
+    def disk(self, name: str) -> Path:
+        """The folder of a process that has a disk of its own: a server's data, what a replica was told as {disk}."""
 
     @property
     def scratch(self) -> Path:

@@ -14,7 +14,7 @@ from harness.errors import ScenarioError, nearest
 from harness.scenario.document import Document, Keys
 from harness.scenario.locations import AppUrl, Location, ServerUrl
 from harness.scenario.source import read_file
-from harness.scenario.types import Count, Duration, Flag, Name, SettingValue, Text, kind_of
+from harness.scenario.types import Count, Duration, Flag, Name, SettingValue, Size, Text, kind_of
 from harness.scenario.validation import validate
 
 MANIFEST = "target.yaml"
@@ -84,6 +84,10 @@ class Server(_Part):
         description="of postgres: a second server, `NAME-standby`, streams from it; when synchronous, nothing is "
         "acknowledged before it was sent there",
     )
+    disk: Size | None = Field(
+        None,
+        description="of postgres: its data is on a disk in memory of that size, as root; it can be filled",
+    )
     url: ServerUrl | None = Field(None, description="where it runs already; absent: the harness boots one")
 
     @model_validator(mode="after")
@@ -94,6 +98,8 @@ class Server(_Part):
             raise ValueError("`sentinel` is for servers that the harness starts; this one runs already")
         if self.url is not None and self.standby:
             raise ValueError("`standby` is for servers that the harness starts; this one runs already")
+        if self.disk and (self.url is not None or self.engine != "postgres" or self.standby):
+            raise ValueError("`disk` is for a postgres server without a standby that the harness starts")
         return self
 
 
@@ -114,12 +120,15 @@ class Process(Command):
         description="path that answers 200 when the process can serve; on the management port if it has one"
     )
     management: Flag = Field(False, description="it listens on {management_port} too: /metrics, readiness")
+    disk: Size | None = Field(
+        None, description="each replica finds a folder at {disk}, a disk in memory of that size as root"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Process:
         if bool(self.command) == (self.url is not None):
             raise ValueError("needs a `command`, or the `url` of something that runs already (not both)")
-        told = sorted({"environment", "replicas", "management"} & self.model_fields_set)
+        told = sorted({"environment", "replicas", "management", "disk"} & self.model_fields_set)
         if self.url is not None and told:
             raise ValueError(f"`{told[0]}` is for processes that the harness starts; this one runs already")
         return self
@@ -281,7 +290,14 @@ class Target(Manifest):
             found.add("sentinel")
         if component in self.standbys:
             found.add("standby")
+        if self.disk_of(component):
+            found.add("disk")
         return frozenset(found)
+
+    def disk_of(self, component: str) -> float | None:
+        """The size in bytes of the disk that each process of a component has for itself, if it has one."""
+        part = self.servers.get(component) or self.processes.get(component)
+        return part.disk if part is not None else None
 
     def down_after_s(self, component: str) -> float:
         """How long a server that sentinels watch is silent until they take it to be down."""
@@ -415,6 +431,7 @@ def _check_placeholders(target: Target, document: Document, path: Keys, componen
     if component:
         process = target.processes[component]
         allowed |= {"port", "replica"} | ({"management_port"} if process.management else set())
+        allowed |= {"disk"} if process.disk else set()
         for source, destination in target.edges:
             if source == component:
                 edge = f"{source}->{destination}"

@@ -68,6 +68,14 @@ Duration = Annotated[
 ]
 """Seconds, above zero and at most a week, from `10s` or `250ms`."""
 
+Size = Annotated[
+    float,
+    _text(units.parse_size, "a size such as `400MB`"),
+    Field(gt=0, le=4e9),
+    _quantity(rf"^{_NUMBER}(B|KB|MB|GB)$", "a size with its unit: B, KB, MB or GB", "400MB"),
+]
+"""Bytes, above zero and at most 4 GB, from `400MB`."""
+
 Rate = Annotated[
     float,
     _text(units.parse_rate, "a rate such as `120/s`"),

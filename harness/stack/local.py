@@ -36,6 +36,7 @@ from harness.scenario.manifest import Command as ResetCommand
 from harness.scenario.manifest import Target
 from harness.stack import postgres, sentinel, valkey
 from harness.stack.account import Account, unprivileged
+from harness.stack.disks import Disks
 from harness.stack.names import Names
 from harness.stack.proxies import Proxies
 from harness.stack.sentinel import Watched
@@ -125,6 +126,7 @@ class LocalStack:
             f"{source}->{destination}": self._plan_edge(source, destination) for source, destination in self._pairs()
         }
         self._proxies = Proxies(target, self.proxy_api, edges, self._upstream)
+        self._disks = Disks(self._work, ledger)
         self._names = Names([edges[name] for name in named], self._work)
         self.replicas = tuple(self._plan_replicas())
         self._links = {replica.name: self._plan_links(replica) for replica in self.replicas if self._is_linked(replica)}
@@ -139,6 +141,8 @@ class LocalStack:
             if not self.target.is_ours(name):
                 continue
             port = split(self._addresses[name])[1]
+            if server.disk:
+                self._disks.make(name, server.disk, folder=name)
             command = ENGINES[server.engine].prepare(name, port, self._work, self._logs, self._account)
             if server.standby == "synchronous":
                 command = postgres.synchronous(command)
@@ -147,6 +151,9 @@ class LocalStack:
         for group in self.watched:
             self._servers[group.replica] = sentinel.prepare_replica(group, self._work, self._logs, self._account)
             self._processes.spawn(self._servers[group.replica])
+        for replica in self.replicas:
+            if size := self.target.disk_of(replica.component):
+                self._disks.make(replica.name, size)
         if not self.target.toxiproxy:
             self._processes.spawn(self._proxy_command())
         for name in self._servers:
@@ -176,6 +183,8 @@ class LocalStack:
         for pair in self._standbys.values():
             pair.settle(self._await)
         for replica in self.replicas:
+            if self.target.disk_of(replica.component):
+                self._disks.empty(replica.name)
             self._processes.spawn(self._process_command(replica))
         ours = self.target.is_ours(self.target.entry)
         if ours:
@@ -195,6 +204,7 @@ class LocalStack:
         """End every process, remove every file outside the results, and whatever was put on servers of others."""
         self._proxies.remove(self._ledger, self._processes)
         self._processes.stop_all()
+        self._disks.remove(self._processes)
         shutil.rmtree(self._work, ignore_errors=True)
 
     def check(self) -> None:
@@ -264,6 +274,10 @@ class LocalStack:
     def links(self, name: str) -> tuple[Edge, ...]:
         """The way from the front to a replica in a region: what clients send, and the readiness probe."""
         return self._links[name]
+
+    def disk(self, name: str) -> Path:
+        """The folder of a process that has a disk of its own: a server's data, what a replica was told as {disk}."""
+        return self._disks.folder(name)
 
     @property
     def scratch(self) -> Path:
@@ -534,6 +548,8 @@ class LocalStack:
                 "management_port": str(replica.management_port),
                 "replica": str(replica.number),
             }
+            if self.target.disk_of(replica.component):
+                values["disk"] = str(self._disks.folder(replica.name))
         return lambda text: _PLACEHOLDER.sub(lambda match: values[match[1]], text)
 
 

@@ -48,7 +48,8 @@ def prepare(name: str, port: int, folder: Path, logs: Path, account: Account) ->
     """
     programs = reachable_copy(site(), PARTS, account, folder) / PARTS[0] / "bin"
     data = folder / name
-    data.mkdir(mode=0o700)
+    data.mkdir(exist_ok=True)  # it may be a disk of its own
+    data.chmod(0o700)
     account.own(data)
     initialise = Command(
         name=f"{name}-initdb",

@@ -20,6 +20,7 @@ from harness.errors import HarnessError, StackError
 from harness.faults.base import Fault, FaultableStack, FaultableTarget, Param, Undo
 from harness.faults.catalogue import fault
 from harness.faults.course import Course
+from harness.faults.disks import BALLAST, fill, may_mount, remove_ballast
 from harness.faults.limits import (
     descriptor_limit,
     get_limit,
@@ -42,6 +43,8 @@ MARGIN_S = 10.0
 ANSWER_S = 0.3
 ROUNDS = 10
 RESTART_S = 15.0
+LOOK = 1 << 16
+"""Bytes by which a disk is tried."""
 CHECK_S = 0.1
 _HELLO = {"redis": b"PING\r\n", "http": b"GET /healthz HTTP/1.1\r\nHost: probe\r\n\r\n"}
 """Something to answer, after which the connection stays open."""
@@ -367,3 +370,53 @@ def _resident(mark: ProcessMark) -> int:
         return int(process.memory_info().rss) if process else 0
     except psutil.NoSuchProcess:
         return 0
+
+
+@fault(
+    "disk-fill",
+    family="resources",
+    place="component",
+    capability="disk",
+    params={"leave": Param("size", "room that is left on the disk", default=0.0, least=0)},
+)
+class DiskFill(Fault):
+    """The disk of a part of the target is full: it can write nothing more, and may end over it."""
+
+    def __init__(self, planned: PlannedFault, stack: FaultableStack) -> None:
+        super().__init__(planned, stack)
+        self._names = names(self)
+        self._leave = float(planned.params["leave"])
+
+    @classmethod
+    def refusal(cls, planned: PlannedFault, target: FaultableTarget) -> str:  # noqa: ARG003  every target is alike
+        """Only who may mount can make a disk that is small enough to be filled without harm."""
+        return "" if may_mount() else "only root can mount the small disk that it fills"
+
+    def undo(self) -> Sequence[Undo]:
+        """Make room again; start what did not survive."""
+        disks = (self.stack.disk(name) for name in self._names)
+        return [*map(remove_ballast, disks), *map(self.stack.start_undo, self._names)]
+
+    def inject(self) -> None:
+        """Fill it."""
+        for name in self._names:
+            self.stack.may_die(name)
+            fill(self.stack.disk(name), self._leave)
+
+    def is_active(self) -> bool:
+        """A file that needs more than what was left can't be written."""
+        return not any(map(self._has_room, self._names))
+
+    def is_clear(self) -> bool:
+        """It can be written, and the processes are ready."""
+        return all(map(self._has_room, self._names)) and all(map(self.stack.is_ready, self._names))
+
+    def _has_room(self, name: str) -> bool:
+        test = self.stack.disk(name) / f"{BALLAST}-look"
+        try:
+            test.write_bytes(bytes(int(self._leave) + LOOK))
+        except OSError:
+            return False
+        finally:
+            test.unlink(missing_ok=True)
+        return True
