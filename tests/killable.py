@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,7 +35,7 @@ from harness.processes import Command, Processes
 from harness.stack import valkey
 from harness.stack.account import Account
 
-LATENCY_S = 0.05
+LATENCY_S = 0.1
 STEPS = ("wait", "record", "inject", "confirm", "hold", "revert", "note", "clear")
 """In the order in which a fault goes through them; `record` and `note` are its entries in the ledger."""
 
@@ -47,6 +48,7 @@ class Round:
     api: str
     proxy: str
     edge: str
+    upstream: str
     spare_port: int
     spare_pid: int
     redis_port: int
@@ -62,6 +64,7 @@ class Stack:
     def __init__(self, one: Round, processes: Processes, redis: Command) -> None:
         self.proxy_api = one.api
         self._edge = Edge("app", "redis", one.proxy, one.edge, "redis")
+        self._upstream = one.upstream
         self._redis = redis
         self._ports = {"redis": one.redis_port, "spare": one.spare_port}
         self._spare = mark_of(one.spare_pid, "spare", signal.SIGTERM)
@@ -69,6 +72,9 @@ class Stack:
 
     def edge(self, _name: str) -> Edge:
         return self._edge
+
+    def upstream(self, _edge: str) -> str:
+        return self._upstream
 
     def address(self, name: str) -> str:
         return f"127.0.0.1:{self._ports[name]}"
@@ -154,9 +160,9 @@ def live(one: Round, tell: int) -> None:
 
     faults = FaultTimeline(
         [
-            PlannedFault("slow", "latency", 0.05, 0.3, {"latency": LATENCY_S, "jitter": 0.0}, "redis", "app->redis"),
-            PlannedFault("down", "redis-down", 0.05, 0.3, {}, "redis"),
-            PlannedFault("still", "redis-pause", 0.05, 0.3, {"what": "everything"}, "spare"),
+            _planned("slow", "latency", "redis", edge="app->redis", latency=LATENCY_S),
+            _planned("down", "redis-down", "redis"),
+            _planned("still", "redis-pause", "spare"),
         ],
         arm="fault-1",
         stack=Stack(one, processes, redis),  # type: ignore[arg-type]
@@ -166,9 +172,15 @@ def live(one: Round, tell: int) -> None:
     )
     faults.start(now_ns())
     faults.finish()
+    assert not faults.errors, faults.errors
     processes.stop_all()
     ledger.close()
     guard.dismiss()
+
+
+def _planned(name: str, kind: str, component: str, *, edge: str = "", **params: Any) -> PlannedFault:
+    usual = {key: param.default for key, param in catalogue()[kind].params.items()}
+    return PlannedFault(name, kind, 0.05, 0.3, usual | params, component, edge)
 
 
 def serve() -> None:
@@ -180,8 +192,10 @@ def serve() -> None:
             os.close(read_end)
             try:
                 live(one, write_end)
+            except Exception:  # noqa: BLE001  the child ends here, whatever it was
+                traceback.print_exc()
             finally:
-                os._exit(0 if sys.exc_info()[0] is None else 1)
+                os._exit(1)  # it was to be killed
         os.close(write_end)
         with os.fdopen(read_end) as told:
             steps = told.read().split()
