@@ -18,6 +18,7 @@ import requests
 from stack_bench import Bench
 
 from harness import ledger
+from harness.clock import now_ns
 from harness.faults.catalogue import catalogue
 from harness.faults.moves import look_for
 from harness.faults.restore import revert
@@ -189,6 +190,13 @@ def test_a_rolling_restart_replaces_all_and_drops_nothing(bench: Bench) -> None:
     after = pids(bench, *APP)
     assert all(before[name] != after[name] for name in APP)
     assert counts["dropped"] == 0
+
+
+def test_a_rolling_restart_that_gets_too_little_time_is_told(bench: Bench) -> None:
+    timeline = bench.timeline(*bench.plan("rolling-restart: {on: app, at: 1s, for: 1s, min-ready: 400ms}"))
+    timeline.start(now_ns())
+    timeline.finish()
+    assert "the rolling restart of app was not over after 1 s" in str(timeline.errors[0])
 
 
 def test_a_drained_node_takes_all_that_is_on_it_with_it(bench: Bench) -> None:

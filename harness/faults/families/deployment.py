@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping
 
+from harness.errors import StackError
 from harness.faults.base import FaultableStack, FaultableTarget, Param
 from harness.faults.catalogue import fault
 from harness.faults.lives import LEAVING, LIFE, REPLICAS, Leaving, LifeFault
 from harness.plan import PlannedFault
+from harness.units import format_duration
+
+CUT_SHORT_S = 0.5
+"""A fault that ends so much earlier than planned was cut short, by Ctrl-C or an abort."""
 
 RESCHEDULE = {
     "reschedule-after": Param(
@@ -102,6 +109,10 @@ class RollingRestart(LifeFault):
         """One replica is nothing to roll over."""
         if planned.component not in planned.where:
             return f"`{planned.where[0]}` is one replica; name the component"
+        batches = math.ceil(len(cls.hit(planned, target)) / planned.params["max-unavailable"])
+        least_s = batches * (planned.params["pre-stop"] + planned.params["min-ready"])
+        if least_s >= planned.for_s:
+            return f"takes {format_duration(least_s)} at least, and `for` gives it {format_duration(planned.for_s)}"
         return super().refusal(planned, target)
 
     @classmethod
@@ -110,14 +121,31 @@ class RollingRestart(LifeFault):
         most = min(planned.params["max-unavailable"], len(target.instances(planned.component)))
         return {planned.component: most}
 
+    def __init__(self, planned: PlannedFault, stack: FaultableStack) -> None:
+        super().__init__(planned, stack)
+        self._begun = 0.0
+        self._is_done = False
+
     def steps(self) -> None:
         """One batch after the other."""
+        self._begun = time.monotonic()
         size = self.planned.params["max-unavailable"]
         for start in range(0, len(self.names), size):
             batch = self.names[start : start + size]
             self.leave(batch, Leaving.of(self.planned.params))
             self.come_back(batch)
             self.course.wait(self.planned.params["min-ready"])
+        self._is_done = True
+
+    def halt(self) -> None:
+        """Raises StackError when its time was too short: half a deploy proves nothing."""
+        super().halt()
+        had_its_time = time.monotonic() - self._begun > self.planned.for_s - CUT_SHORT_S
+        if self._begun and had_its_time and not self._is_done:
+            raise StackError(
+                f"the rolling restart of {self.planned.component} was not over after {self.planned.for_s:g} s",
+                remedy="give it more time with `for`",
+            )
 
     def is_active(self) -> bool:
         """The first ones have left."""
