@@ -6,6 +6,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from redis import Redis
@@ -23,8 +24,13 @@ from harness.redis_calls import attempt, connect
 _SAMPLE = 200
 """Keys that are weighed to know what the data takes."""
 
+on_redis = partial(
+    fault, family="cache", place="component", default_place="redis", capability="process", protocol="redis"
+)
+"""Registers a fault of a Redis server."""
 
-@fault("redis-down", family="cache", place="component", default_place="redis", capability="process", protocol="redis")
+
+@on_redis("redis-down")
 class RedisDown(Fault):
     """Redis dies (SIGKILL), and is started again, empty, when the fault ends."""
 
@@ -45,58 +51,29 @@ class RedisDown(Fault):
         return probe("redis", self.stack.address(self.planned.component)).ok
 
 
-@fault(
-    "redis-restart-empty",
-    family="cache",
-    place="component",
-    default_place="redis",
-    capability="process",
-    protocol="redis",
-    momentary=True,
-)
-class RedisRestartEmpty(Fault):
+@on_redis("redis-restart-empty", momentary=True)
+class RedisRestartEmpty(RedisDown):
     """Redis is killed and started again at once: connections break, and everything that it knew is gone."""
 
     def prepare(self) -> None:
         """Note which process answers now."""
         self._before = self._run()
 
-    def undo(self) -> Sequence[Undo]:
-        """Start the server, unless it answers."""
-        return [self.stack.start_undo(self.planned.component)]
-
     def inject(self) -> None:
         """Kill the server process and start another one in its place."""
-        name = self.planned.component
-        self.stack.kill(name)
-        self.stack.spawn(self.stack.command(name))
+        super().inject()
+        self.stack.spawn(self.stack.command(self.planned.component))
 
     def is_active(self) -> bool:
         """Another process than before answers at its address."""
-        try:
-            return self._run() != self._before
-        except RedisError:
-            return False
-
-    def is_clear(self) -> bool:
-        """It answers PING at its address."""
-        return probe("redis", self.stack.address(self.planned.component)).ok
+        return self._run() != self._before
 
     def _run(self) -> str:
         with connect(self.stack.address(self.planned.component)) as server:
             return str(server.info("server")["run_id"])
 
 
-@fault(
-    "flush",
-    family="cache",
-    place="component",
-    default_place="redis",
-    capability="process",
-    protocol="redis",
-    layer="data",
-    momentary=True,
-)
+@on_redis("flush", layer="data", momentary=True)
 class Flush(Fault):
     """Redis forgets every key (FLUSHALL): all that was cached is asked for again at once, a stampede."""
 
@@ -124,13 +101,8 @@ class Flush(Fault):
         return probe("redis", self._address).ok
 
 
-@fault(
+@on_redis(
     "redis-pause",
-    family="cache",
-    place="component",
-    default_place="redis",
-    capability="process",
-    protocol="redis",
     params={
         "what": Param(
             "choice",
@@ -178,13 +150,8 @@ class RedisPause(Fault):
         return attempt(self._address, *(("DEL", _probe_key(self)) if self._writes_only else ("PING",)), timeout_s=0.2)
 
 
-@fault(
+@on_redis(
     "maxmemory",
-    family="cache",
-    place="component",
-    default_place="redis",
-    capability="process",
-    protocol="redis",
     layer="data",
     params={
         "policy": Param(
