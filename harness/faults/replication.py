@@ -17,7 +17,7 @@ import psycopg
 from harness.errors import StackError
 from harness.faults.base import Undo
 from harness.faults.sql import connect, run, session_name
-from harness.faults.undo import START_TIMEOUT_S, undo_action
+from harness.faults.undo import START_TIMEOUT_S, as_typed, undo_action
 from harness.probes import refused, split, wait_for
 from harness.processes import Command, Processes, tail
 from harness.proxy.client import ToxiproxyClient
@@ -96,8 +96,8 @@ def _by_hand(step: Mapping[str, Any]) -> str:
         [
             *(f"curl -X POST -d {body} http://{step['api']}/proxies/{proxy}" for proxy in step["proxies"]),
             f"find {shlex.quote(str(_folder(copy)))} -mindepth 1 -delete",
-            _as_account(copy),
-            f"({_as_account(server)} >> {shlex.quote(server.log)} 2>&1 &)",
+            as_typed(copy),
+            f"({as_typed(server)} >> {shlex.quote(server.log)} 2>&1 &)",
         ]
     )
 
@@ -106,9 +106,8 @@ def _by_hand(step: Mapping[str, Any]) -> str:
 def _restore_pair(step: Mapping[str, Any], processes: Processes) -> None:
     server, address, standby_address = Command.from_json(step["server"]), step["address"], step["standby_address"]
     promoted = takes_writes(standby_address)
-    api = ToxiproxyClient(*split(step["api"]))
-    for proxy in step["proxies"]:
-        api.set_upstream(proxy, standby_address if promoted else address)
+    for proxy in [] if refused(step["api"]) else step["proxies"]:  # they may have gone with the conductor
+        ToxiproxyClient(*split(step["api"])).set_upstream(proxy, standby_address if promoted else address)
     if promoted and not is_standby(address):
         processes.stop(server.name)
         copy_data(Command.from_json(step["copy"]), processes)
@@ -122,11 +121,6 @@ def _restore_pair(step: Mapping[str, Any], processes: Processes) -> None:
 
 def _folder(copy: Command) -> Path:
     return Path(copy.argv[copy.argv.index("-D") + 1])
-
-
-def _as_account(command: Command) -> str:
-    prefix = ["runuser", "-u", command.account, "--"] if command.account else []
-    return shlex.join([*prefix, *command.argv])
 
 
 def _answers(address: str, question: str) -> bool:

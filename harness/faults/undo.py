@@ -125,14 +125,14 @@ def start_process(command: Command, protocol: str, address: str, *, path: str = 
     }
 
 
-def _start_by_hand(step: Mapping[str, Any]) -> str:
-    command = Command.from_json(step["command"])
+def as_typed(command: Command) -> str:
+    """The shell command that starts the process, with its folder, account and environment."""
     account = ["runuser", "-u", command.account, "--"] if command.account else []
     environment = [f"{name}={value}" for name, value in command.environment.items()]
     return f"cd {shlex.quote(command.cwd)} && {shlex.join([*account, 'env', *environment, *command.argv])}"
 
 
-@undo_action("start-process", _start_by_hand)
+@undo_action("start-process", lambda step: as_typed(Command.from_json(step["command"])))
 def _start_process(step: Mapping[str, Any], processes: Processes) -> None:
     def answers() -> bool:
         return probe(step["protocol"], step["address"], path=step["path"]).ok

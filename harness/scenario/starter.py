@@ -68,7 +68,9 @@ presets:
 
 # Real servers that the harness boots on loopback. Engines: postgres, redis. Take out what the app does not use, here,
 # in `edges` and below. `sentinel: true` gives a redis a replica, and three sentinels that promote it when the server
-# has been silent for `down_after` (1s). With a `url`, or --postgres and --redis, servers that run already are used.
+# has been silent for `down_after` (1s). `standby: asynchronous` (or synchronous) gives a postgres a second server that
+# streams from it, for the faults `failover` and `replica-lag`. With a `url`, or --postgres and --redis, servers that
+# run already are used.
 servers:
   postgres: {engine: postgres}
   redis: {engine: redis}

@@ -161,10 +161,10 @@ def test_anybody_can_bring_a_primary_back(bench: Bench, entry: str) -> None:
         (mark,) = state.undos
         for _ in range(2):
             revert(mark, bench.ledger, stranger, by="guard")
-        assert takes_writes(edge(bench))
-        pair = [bench.stack.address(name) for name in ("postgres", "postgres-standby")]
-        assert wait_for(lambda: any(map(is_followed, pair)), timeout_s=10)
         bench.processes.adopt(ledger.read(bench.ledger.path))
+        assert wait_for(lambda: takes_writes(edge(bench)), timeout_s=20), "it has recovered"
+        pair = [bench.stack.address(name) for name in ("postgres", "postgres-standby")]
+        assert wait_for(lambda: any(map(is_followed, pair)), timeout_s=20)
 
 
 def test_the_manual_command_makes_the_old_primary_follow(bench: Bench) -> None:
