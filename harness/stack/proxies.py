@@ -2,7 +2,9 @@
 
 On another server a proxy of ours has a name that nobody else uses, and its removal is in the ledger before it exists.
 What the harness has not started can't be led to such a proxy. Where somebody has put one already, named after its
-edge (`app-postgres`), that one is borrowed: faults act on it, and nothing else about it is touched.
+edge (`app-postgres`), that one is borrowed: faults act on it, and nothing else about it is touched. What they do
+is seen by comparison with the way around it; where that can't be gone from here, a second proxy
+(`around-app-postgres`) is it.
 """
 
 from __future__ import annotations
@@ -16,11 +18,13 @@ from harness.faults.base import Edge
 from harness.faults.restore import revert
 from harness.faults.undo import remove_proxy
 from harness.ledger import Ledger, UndoMark
-from harness.probes import split
+from harness.probes import probe, split
 from harness.processes import Processes
 from harness.proxy.client import ToxiproxyClient
 from harness.scenario.manifest import CLIENT, Target
 
+AROUND = "around-"
+"""How the name of a proxy begins that leads where another one leads, for whoever can't get there by itself."""
 # Longer than any run: these are taken away at its end, or by the guard when the conductor has died.
 _KEPT_S = 7 * 24 * 3600
 
@@ -34,6 +38,7 @@ class Proxies:
         self._api = api
         self._upstream = upstream
         self._borrowed: dict[str, str] = {}
+        self._blind: set[str] = set()
         self._made: list[UndoMark] = []
 
     def make(self, ledger: Ledger, run_id: str) -> None:
@@ -49,9 +54,12 @@ class Proxies:
         for name, edge in list(self.edges.items()):
             callable_by_us = edge.source == CLIENT or self._target.is_ours(edge.source)
             if edge.proxy in known and not self._target.is_ours(self._target.entry):
-                port = split(known[edge.proxy].listen)[1]
-                self.edges[name] = replace(edge, address=f"{self._api.rpartition(':')[0]}:{port}")
-                self._borrowed[name] = known[edge.proxy].upstream
+                around = known.get(f"{AROUND}{edge.proxy}")
+                self.edges[name] = replace(edge, address=self._here(known[edge.proxy].listen))
+                self._borrowed[name] = self._here(around.listen) if around else known[edge.proxy].upstream
+                # What clients call is needed also where no fault can be.
+                if edge.source != CLIENT and not probe(edge.protocol, self._borrowed[name]).ok:
+                    self._blind.add(name)
             elif callable_by_us:
                 own = replace(edge, proxy=f"{run_id}-{edge.proxy}")
                 mark = UndoMark(f"proxy:{name}", now_ns() + _KEPT_S * NS, (remove_proxy(self._api, own.proxy),))
@@ -63,7 +71,14 @@ class Proxies:
                 del self.edges[name]
 
     def edge(self, name: str) -> Edge:
-        """One edge. Raises StackError when it has no proxy."""
+        """One edge. Raises StackError when it has no proxy, or one at which faults could not be seen."""
+        if name in self._blind:
+            proxy = self.edges[name].proxy
+            raise StackError(
+                f"where the proxy `{proxy}` leads to, {self._borrowed[name]}, can't be reached from here, "
+                f"so that a slow edge could not be told from a slow {name.partition('->')[2]}",
+                remedy=f"make a second proxy to it, `{AROUND}{proxy}`, on the same Toxiproxy server",
+            )
         if name in self.edges:
             return self.edges[name]
         raise StackError(
@@ -71,6 +86,10 @@ class Proxies:
             f"and what calls {name.partition('->')[2]} runs already",
             remedy="make one there, and let the app call it; " + nearest(name, self.edges),
         )
+
+    def _here(self, listen: str) -> str:
+        """Where something listens on the host of the Toxiproxy server, in a container of its own or not."""
+        return f"{self._api.rpartition(':')[0]}:{split(listen)[1]}"
 
     def upstream(self, name: str) -> str:
         """`host:port` that an edge's proxy leads to, unless a fault has led it elsewhere."""

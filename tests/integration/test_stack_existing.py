@@ -112,6 +112,25 @@ def test_their_app_with_the_proxies_that_it_calls(theirs: Bench, tmp_path: Path)
     assert requests.get(f"{theirs.stack.url}/ping", timeout=5).status_code == 200
 
 
+def test_what_their_proxies_lead_to_may_be_out_of_reach_but_for_a_second_proxy(theirs: Bench, tmp_path: Path) -> None:
+    """As in containers, where only their Toxiproxy knows a name; here nobody is where it leads when that is tried."""
+    api = ToxiproxyClient(*split(theirs.stack.proxy_api))
+    theirs_redis, nowhere = theirs.stack.address("redis"), f"127.0.0.1:{reserve_port()}"
+    target = existing(SHOP, target=theirs.stack.url, toxiproxy=theirs.stack.proxy_api)
+    api.set_upstream("app-redis", nowhere)
+    with ours(tmp_path / "without", target).booted() as bench:
+        bench.stack.edge("app->postgres")
+        with pytest.raises(StackError, match=f"leads to, {nowhere}, can't be reached from here"):
+            bench.stack.edge("app->redis")
+    api.create("around-app-redis", f"127.0.0.1:{reserve_port()}", theirs_redis)
+    with ours(tmp_path / "with", target).booted() as bench:
+        bench.stack.edge("app->redis")
+        api.set_upstream("app-redis", theirs_redis)
+        with bench.during("latency: {on: app->redis, latency: 200ms, at: 0s, for: 60s}"):
+            assert probe("redis", bench.stack.edge("app->redis").address, timeout_s=3).seconds > 0.19
+    api.destroy("around-app-redis")
+
+
 def test_their_app_alone(theirs: Bench, tmp_path: Path) -> None:
     with ours(tmp_path, existing(SHOP, target=theirs.stack.url)).booted() as bench:
         assert [edge.proxy for edge in bench.stack.edges] == ["client-app"]

@@ -81,13 +81,16 @@ def _default_command() -> list[str]:
 def test_every_edge_has_a_proxy_by_its_name_that_the_harness_can_reach(compose: dict[str, Any]) -> None:
     target = load_target(TARGET)
     proxies = {one["name"]: one for one in json.loads(compose["configs"]["proxies"]["content"])}
-    assert set(proxies) == {edge.replace("->", "-") for edge in target.edge_names}
+    names = {edge.replace("->", "-") for edge in target.edge_names}
+    assert set(proxies) == names | {f"around-{name}" for name in names}
     published = compose["services"]["toxiproxy"]["ports"]
     called = "".join(compose["services"]["app"]["environment"].values())
     for name, proxy in proxies.items():
         port = proxy["listen"].rpartition(":")[2]
         assert f"127.0.0.1:{port}:{port}" in published
-        assert proxy["upstream"].partition(":")[0] == name.partition("-")[2]
-        assert name == "client-app" or f"toxiproxy:{port}" in called
+        edge = name.removeprefix("around-")
+        assert proxy["upstream"].partition(":")[0] == edge.partition("-")[2]
+        assert proxy["upstream"] == proxies[edge]["upstream"]
+        assert (f"toxiproxy:{port}" in called) == (name == edge != "client-app")
     assert len(published) == len(proxies) + 1
     assert all(port.startswith("127.0.0.1:") for port in published), "to this machine only"
