@@ -10,6 +10,7 @@ from redis.exceptions import OutOfMemoryError
 from stack_bench import Bench
 
 from harness import ledger
+from harness.clock import now_ns
 from harness.errors import ScenarioError
 from harness.faults.undo import by_hand, carry_out
 from harness.probes import split
@@ -64,7 +65,7 @@ def test_flushing_an_empty_cache_is_no_fault(bench: Bench) -> None:
     timeline = bench.timeline(*bench.plan("flush: {at: 0s, for: 60s}"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("harness.faults.families.cache.Flush.confirm_s", 0.2)
-        timeline.start(0)
+        timeline.start(now_ns())
         timeline.finish()
     assert "no effect could be seen" in str(timeline.errors[0])
 
