@@ -30,7 +30,7 @@ def may_mount() -> bool:
 
 def mount(folder: Path, size: float) -> None:
     """Put a disk of `size` bytes in memory on an existing folder. Raises StackError."""
-    options = f"size={size:.0f},mode=0755,nosuid,nodev"
+    options = f"size={size:.0f},mode=0755,nosuid,nodev,noexec"
     argv = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S, check=False)
     if done.returncode:
@@ -55,7 +55,7 @@ def room(folder: Path) -> int:
     return status.f_bavail * status.f_frsize
 
 
-def fill(folder: Path, leave: float) -> None:
+def fill(folder: Path, leave: float = 0.0) -> None:
     """Write until only `leave` bytes are left. Raises StackError unless the folder is a disk by itself."""
     if not folder.is_mount():
         raise StackError(f"{folder} is not a disk of its own: it must not be filled")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness import units
-from harness.faults.base import FaultType, Param
+from harness.faults.base import CAPABILITIES, FaultType, Param
 
 _WRITTEN = {
     "duration": units.format_duration,
@@ -14,6 +14,9 @@ _WRITTEN = {
     "size": units.format_size,
     "byte-rate": units.format_byte_rate,
 }
+
+_WORTH_SAYING = CAPABILITIES.keys() - {"edge", "process", "region"}
+"""What not every place has that a fault of its kind may be on."""
 
 
 def as_data(types: Mapping[str, FaultType]) -> list[dict[str, Any]]:
@@ -72,6 +75,7 @@ def _family(family: str, types: Mapping[str, FaultType]) -> str:
 
 def _place(one: FaultType) -> str:
     words = one.place + (", or several" if one.many else "") + (f" that speaks {one.protocol}" if one.protocol else "")
+    words += f" that {CAPABILITIES[one.capability]}" if one.capability in _WORTH_SAYING else ""
     default = f"; default `{one.default_place}`" if one.default_place else ""
     return f"{words}{default}{'; in a moment' if one.momentary else ''}"
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import pwd
 import shlex
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,11 +13,12 @@ from psycopg import errors
 
 from harness.faults.base import FaultableTarget, Param, Undo
 from harness.faults.catalogue import fault
+from harness.faults.disks import BALLAST, fill, may_mount, mount, unmount
 from harness.faults.families.database import DatabaseFault
 from harness.faults.lives import LIFE
 from harness.faults.sql import connect, psql, run, session_name, table_name
 from harness.faults.timeline import FaultError
-from harness.faults.undo import undo_action
+from harness.faults.undo import carry_out, undo_action
 from harness.plan import PlannedFault
 from harness.probes import refused
 from harness.processes import Processes
@@ -27,12 +26,9 @@ from harness.processes import Processes
 SPACE = "harness_disk"
 """The tablespace on the small disk."""
 
-BALLAST = "ballast"
 MIB = 1 << 20
 ROOM = 16 * MIB
 MOST = 256 * MIB
-COMMAND_TIMEOUT_S = 10.0
-_CAP_SYS_ADMIN = 1 << 21
 
 
 @fault(
@@ -81,15 +77,14 @@ class DiskFull(DatabaseFault):
         account = self.stack.command(self.planned.component).account
         owner = pwd.getpwnam(account) if account else pwd.getpwuid(os.geteuid())
         self._folder.mkdir()
-        options = f"size={self._bytes},mode=0755,nosuid,nodev,noexec"
-        _run("mount", "-t", "tmpfs", "-o", options, "tmpfs", str(self._folder))
+        mount(self._folder, self._bytes)
         space = self._folder / "space"
         space.mkdir(mode=0o700)
         os.chown(space, owner.pw_uid, owner.pw_gid)
         run(self._mover, "set lock_timeout = '5s'")
         run(self._mover, f"create tablespace {SPACE} location '{space}'")
         run(self._mover, f"alter table {self._table} set tablespace {SPACE}")
-        _fill(self._folder / BALLAST, self._bytes)
+        fill(self._folder)
 
     def halt(self) -> None:
         """Move nothing more."""
@@ -105,13 +100,6 @@ class DiskFull(DatabaseFault):
         except errors.DiskFull:
             return True
         return False
-
-
-def may_mount() -> bool:
-    """Whether the kernel lets us mount a disk."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    held = next(int(line.split()[1], 16) for line in status.splitlines() if line.startswith("CapEff"))
-    return bool(held & _CAP_SYS_ADMIN)
 
 
 def free_disk(address: str, database: str, table: str, folder: Path) -> Undo:
@@ -133,7 +121,7 @@ def _by_hand(step: Mapping[str, Any]) -> str:
 
 
 @undo_action("free-disk", _by_hand)
-def _free_disk(step: Mapping[str, Any], _processes: Processes) -> None:
+def _free_disk(step: Mapping[str, Any], processes: Processes) -> None:
     folder = Path(step["folder"])
     (folder / BALLAST).unlink(missing_ok=True)
     if not refused(step["address"]):  # a server that has gone needs its table no more
@@ -141,26 +129,6 @@ def _free_disk(step: Mapping[str, Any], _processes: Processes) -> None:
             run(session, "set lock_timeout = '5s'")
             for statement in _statements(step):
                 run(session, statement)
-    if folder.is_mount():
-        _run("umount", str(folder))
+    carry_out(unmount(folder), processes)
     if folder.is_dir():
         folder.rmdir()
-
-
-def _fill(ballast: Path, most: int) -> None:
-    """Write until the disk takes no more; never more than `most` bytes."""
-    chunk = bytes(MIB)
-    with ballast.open("wb", buffering=0) as out:
-        while out.tell() < most and chunk:
-            try:
-                out.write(chunk)
-            except OSError as error:
-                if error.errno != errno.ENOSPC:
-                    raise
-                chunk = chunk[: len(chunk) // 2]
-
-
-def _run(*argv: str) -> None:
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S, check=False)
-    if done.returncode:
-        raise FaultError(f"{shlex.join(argv)}: {done.stderr.strip()}")
