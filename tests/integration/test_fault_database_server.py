@@ -236,3 +236,8 @@ def test_without_a_standby_there_is_no_failover(tmp_path: Path) -> None:
     for kind in ("failover", "replica-lag"):
         with pytest.raises(ScenarioError, match="needs a place that has a standby"):
             shop.plan(f"{kind}: {{at: 0s, for: 5s}}")
+
+
+def test_a_disk_that_the_standby_shares_is_not_filled(bench: Bench) -> None:
+    with pytest.raises(ScenarioError, match="a standby on the same machine would fill the same disk"):
+        bench.plan("disk-full: {table: shop.orders, at: 0s, for: 5s}")

@@ -50,8 +50,10 @@ class DiskFull(DatabaseFault):
     """
 
     @classmethod
-    def refusal(cls, planned: PlannedFault, target: FaultableTarget) -> str:  # noqa: ARG003  every target is alike
+    def refusal(cls, planned: PlannedFault, target: FaultableTarget) -> str:
         """Only who may mount can make a disk that is small enough to be filled without harm."""
+        if "standby" in target.capabilities(planned.component):
+            return f"a standby on the same machine would fill the same disk: {planned.component} must have none"
         return "" if may_mount() else "only root can mount the small disk that it fills"
 
     def get_ready(self) -> None:
