@@ -120,8 +120,20 @@ def leftovers(results: Path) -> list[str]:
 
 
 def rollback_all(results: Path) -> dict[str, list[str]]:
-    """`restore` every leftover of a results folder; returns what was done per run id. Raises NotRevertedError."""
-    return {run_id: restore(RunFolder(results / run_id).ledger, by="rollback") for run_id in leftovers(results)}
+    """`restore` every leftover of a results folder; returns what was done per run id.
+
+    Raises NotRevertedError, the first one, when every run has been dealt with.
+    """
+    done: dict[str, list[str]] = {}
+    failures: list[NotRevertedError] = []
+    for run_id in leftovers(results):
+        try:
+            done[run_id] = restore(RunFolder(results / run_id).ledger, by="rollback")
+        except NotRevertedError as error:
+            failures.append(error)
+    if failures:
+        raise failures[0]
+    return done
 
 
 def _is_orphan(path: Path) -> bool:

@@ -108,6 +108,8 @@ class FaultTimeline:
                 raise FaultError(f"the fault {planned.id} is one of clients, and there are none")
             fault.clients = self._clients
         self._prepare(planned, fault)
+        if self._over.is_set():
+            return
         mark = UndoMark(
             id=f"{self._arm}:{planned.id}",
             deadline_ns=self._t0_ns + int((planned.end_s + DEADLINE_MARGIN_S) * NS),

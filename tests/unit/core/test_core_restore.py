@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from harness.errors import NotRevertedError
-from harness.faults.restore import restore
+from harness.faults.restore import restore, rollback_all
 from harness.faults.undo import remove_toxic
-from harness.ledger import Ledger, UndoMark, mark_of
+from harness.ledger import Ledger, ProcessMark, UndoMark, mark_of
 from harness.ports import reserve_port
 
 
@@ -47,3 +47,21 @@ def test_a_toxic_is_gone_with_its_proxy_server(tmp_path: Path) -> None:
     nobody = f"127.0.0.1:{reserve_port()}"
     book.undo(UndoMark("fault-1:slow", 0, (remove_toxic(nobody, "app-redis", "slow"),)))
     assert restore(book.path, by="rollback") == ["fault fault-1:slow reverted"]
+
+
+def test_one_run_that_cannot_be_restored_does_not_keep_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.faults.restore._stack_is_gone", lambda _state: False)
+    nobody = ProcessMark("conductor", 2**30, 1.0, 15)
+    books = {name: Ledger(tmp_path / name / "ledger.jsonl") for name in ("run-a", "run-b")}
+    for name, book in books.items():
+        book.path.parent.mkdir()
+        book.run(name, nobody)
+    books["run-a"].undo(UndoMark("fault-1:odd", 0, ({"do": "unheard-of"},)))
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    books["run-b"].folder(scratch)
+    with pytest.raises(NotRevertedError, match="unheard-of"):
+        rollback_all(tmp_path)
+    assert not scratch.exists()
