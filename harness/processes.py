@@ -164,6 +164,12 @@ class Processes:
             entry = self._running.get(name)
         return entry is not None and entry[0].poll() is None
 
+    def age_s(self, name: str) -> float:
+        """How long ago the process of that name was started; infinite when none runs."""
+        with self._lock:
+            entry = self._running.get(name)
+        return time.time() - entry[1].created if entry and entry[0].poll() is None else float("inf")
+
     def dead(self) -> list[str]:
         """Names of processes that have ended without being killed or stopped by us."""
         with self._lock:

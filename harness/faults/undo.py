@@ -112,8 +112,8 @@ def _remove_proxy(step: Mapping[str, Any], _processes: Processes) -> None:
 def start_process(command: Command, protocol: str, address: str, *, path: str = "", afresh: bool = False) -> Undo:
     """Undo data: start a process again and wait until it answers at `address` (an HTTP one at `path`).
 
-    Nothing is done when it answers already, unless it was told to end or `afresh` is asked for: then whatever runs
-    under its name is ended first.
+    Nothing is done when it answers already, or soon does because it is starting, unless it was told to end or `afresh`
+    is asked for: then whatever runs under its name is ended first.
     """
     return {
         "do": "start-process",
@@ -141,9 +141,15 @@ def _start_process(step: Mapping[str, Any], processes: Processes) -> None:
         # What it needs to be ready, the proxies before all, ends with the conductor: then to listen is all it can do.
         return answers() or (processes.conductor_is_gone and not refused(step["address"]))
 
+    def is_decided() -> bool:
+        return has_started() or processes.age_s(command.name) > START_TIMEOUT_S
+
     command = Command.from_json(step["command"])
-    if not step["afresh"] and answers() and not processes.is_ending(command.name):
-        return
+    if not step["afresh"] and not processes.is_ending(command.name):
+        # One that somebody else has just started is given its time: starting it once more would only take longer.
+        wait_for(is_decided, timeout_s=START_TIMEOUT_S)
+        if has_started():
+            return
     processes.kill(command.name)
     # On a full disk the process is without its entry, and is found by its tag all the same when the run ends.
     with contextlib.suppress(DiskError):
