@@ -89,6 +89,7 @@ def _prepare_sentinel(group: Watched, name: str, folder: Path, logs: Path) -> Co
         f"bind {host}",
         f"port {port}",
         f"dir {data}",
+        "set-proc-title no",
         f"sentinel myid {_id(name)}",
         f"sentinel monitor {master} {_pair(group.addresses[master])} {QUORUM}",
         f"sentinel down-after-milliseconds {master} {round(group.down_after_s * 1000)}",

@@ -24,6 +24,8 @@ def prepare(name: str, port: int, folder: Path, logs: Path, _account: Account) -
             str(binary()),
             *("--bind", "127.0.0.1", "--port", str(port), "--dir", str(data)),
             *("--save", "", "--appendonly", "no", "--daemonize", "no"),
+            # Writing its title over its environment, it would hide the tag by which what is left of a run is found.
+            *("--set-proc-title", "no"),
             # A replica gets its data at once, not after waiting for others who may want it too.
             *("--repl-diskless-sync-delay", "0"),
         ),

@@ -13,7 +13,7 @@ from harness import ledger
 from harness.errors import ScenarioError
 from harness.faults.undo import carry_out
 from harness.probes import split, wait_for
-from harness.processes import Processes
+from harness.processes import TAG, Processes
 from harness.proxy.client import ToxiproxyClient
 from harness.redis_calls import attempt, primary, role
 from harness.scenario.manifest import load_target
@@ -48,6 +48,10 @@ def test_three_sentinels_and_a_replica_watch_over_the_server(bench: Bench) -> No
     (group,) = bench.stack.watched
     assert is_settled(group)
     assert wait_for(lambda: server(bench, "redis-replica").dbsize() == server(bench, "redis").dbsize(), timeout_s=5)
+    for name in (group.name, group.replica, *group.sentinels):
+        process = bench.processes.mark(name).find()
+        assert process is not None
+        assert process.environ()[TAG] == bench.processes.run_id, "a sweep for what was left finds it"
     assert attempt(bench.stack.address("redis-replica"), "SET", "a", "b") is not None, "a replica takes no writes"
 
 
