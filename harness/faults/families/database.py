@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 
 import psycopg
 from psycopg import errors
@@ -28,6 +29,11 @@ from harness.faults.sql import (
 from harness.faults.timeline import FaultError
 from harness.plan import PlannedFault
 from harness.probes import refused
+
+database_fault = partial(
+    fault, family="database", place="component", default_place="postgres", capability="process", protocol="postgres"
+)
+"""`fault` for what acts on a PostgreSQL server."""
 
 MARGIN_S = 10.0
 """How much longer than its fault a session may live before the server itself ends it."""
@@ -97,13 +103,8 @@ class DatabaseFault(Fault):
         return session
 
 
-@fault(
+@database_fault(
     "pool-exhaustion",
-    family="database",
-    place="component",
-    default_place="postgres",
-    capability="process",
-    protocol="postgres",
     layer="connections",
     excludes=(LIFE,),
     params={
@@ -177,13 +178,8 @@ class PoolExhaustion(DatabaseFault):
         return False
 
 
-@fault(
+@database_fault(
     "kill-connections",
-    family="database",
-    place="component",
-    default_place="postgres",
-    capability="process",
-    protocol="postgres",
     layer="sessions",
     excludes=(LIFE,),
     momentary=True,
@@ -241,13 +237,8 @@ LOCK_MODES = {
 """Mode -> as PostgreSQL says it, and the mildest mode that has to wait for it."""
 
 
-@fault(
+@database_fault(
     "lock",
-    family="database",
-    place="component",
-    default_place="postgres",
-    capability="process",
-    protocol="postgres",
     layer="tables",
     excludes=(LIFE,),
     params={
@@ -307,13 +298,8 @@ class Lock(DatabaseFault):
         return f"select 1 from {self._table} where {self.planned.params['rows']} for update {how}"
 
 
-@fault(
+@database_fault(
     "read-only",
-    family="database",
-    place="component",
-    default_place="postgres",
-    capability="process",
-    protocol="postgres",
     layer="writes",
     excludes=(LIFE,),
 )

@@ -12,9 +12,8 @@ from typing import Any
 from psycopg import errors
 
 from harness.faults.base import FaultableTarget, Param, Undo
-from harness.faults.catalogue import fault
 from harness.faults.disks import BALLAST, fill, may_mount, mount, unmount
-from harness.faults.families.database import DatabaseFault
+from harness.faults.families.database import DatabaseFault, database_fault
 from harness.faults.lives import LIFE
 from harness.faults.sql import connect, psql, run, session_name, table_name
 from harness.faults.timeline import FaultError
@@ -31,13 +30,8 @@ ROOM = 16 * MIB
 MOST = 256 * MIB
 
 
-@fault(
+@database_fault(
     "disk-full",
-    family="database",
-    place="component",
-    default_place="postgres",
-    capability="process",
-    protocol="postgres",
     layer="tables",
     excludes=(LIFE,),
     params={"table": Param("string", "the table whose disk is full: `shop.orders`", required=True)},

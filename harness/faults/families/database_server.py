@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import psutil
 
 from harness.faults.base import Fault, FaultableStack, Param, Undo
-from harness.faults.catalogue import fault
 from harness.faults.course import Course
+from harness.faults.families.database import database_fault
 from harness.faults.lives import LIFE
 from harness.faults.replication import is_followed, is_standby, restore_pair, takes_writes
 from harness.faults.sql import connect, execute, run, session_name
@@ -32,13 +32,8 @@ def crash(stack: FaultableStack, name: str) -> None:
             continue
 
 
-@fault(
+@database_fault(
     "primary-crash",
-    family="database",
-    place="component",
-    default_place="postgres",
-    capability="process",
-    protocol="postgres",
     layer=LIFE,
 )
 class PrimaryCrash(Fault):
@@ -83,13 +78,9 @@ class StandbyFault(Fault):
             raise FaultError(f"{self._standby.name} does not follow {self._server}")
 
 
-@fault(
+@database_fault(
     "failover",
-    family="database",
-    place="component",
-    default_place="postgres",
     capability="standby",
-    protocol="postgres",
     layer=LIFE,
     params={
         "promote-after": Param(
@@ -154,13 +145,9 @@ class Failover(StandbyFault):
         self.tell("component.started", self._standby.name)
 
 
-@fault(
+@database_fault(
     "replica-lag",
-    family="database",
-    place="component",
-    default_place="postgres",
     capability="standby",
-    protocol="postgres",
     layer="replication",
     excludes=(LIFE,),
     params={

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from psycopg import errors
 
 from harness.faults.base import Param, Undo
-from harness.faults.catalogue import fault
-from harness.faults.families.database import MARGIN_S, DatabaseFault
+from harness.faults.families.database import MARGIN_S, DatabaseFault, database_fault
 from harness.faults.lives import LIFE
 from harness.faults.sql import end_sessions, execute, run, table_name
 from harness.faults.timeline import FaultError
@@ -47,13 +46,8 @@ and n.nspname not in ('information_schema', 'harness') and not starts_with(n.nsp
 """
 
 
-@fault(
+@database_fault(
     "slow-queries",
-    family="database",
-    place="component",
-    default_place="postgres",
-    capability="process",
-    protocol="postgres",
     layer="tables",
     excludes=(LIFE,),
     params={
