@@ -256,7 +256,7 @@ def test_one_replica_drifts_and_comes_back_to_what_it_was(bench: Bench) -> None:
 
 def test_a_setting_that_is_so_already_is_no_drift(bench: Bench) -> None:
     timeline = bench.timeline(*bench.plan("config-drift: {on: app-2, at: 0s, for: 1s, set: pool_size=5}"))
-    timeline.start(0)
+    timeline.start(now_ns())
     timeline.finish()
     assert "app-2 runs with `pool_size=5` already" in str(timeline.errors[0])
 
