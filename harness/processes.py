@@ -253,13 +253,16 @@ def end(marks: Sequence[ProcessMark], *, grace_s: float) -> None:
         _signal_group(mark, signal.SIGKILL)
 
 
-def sweep(run_id: str) -> None:
-    """Kill whatever still carries the run's tag, until nothing does; ourselves excepted."""
-    for _ in range(20):
-        left = list(_tagged(run_id))
+def sweep(run_id: str, folders: Sequence[Path] = ()) -> None:
+    """End whatever carries the run's tag or works in one of its folders, until nothing does; ourselves excepted.
+
+    Politely first, then by SIGKILL. Some servers (Valkey) write their title over their environment, the tag with it.
+    """
+    for turn in range(20):
+        left = list(_belonging(run_id, folders))
         for process in left:
             try:
-                process.kill()
+                process.kill() if turn else process.terminate()
             except psutil.NoSuchProcess:
                 continue
         if not left:
@@ -280,13 +283,15 @@ def tail(log: Path, lines: int = 5) -> str:
     return "\n".join(f"    {line}" for line in text[-lines:])
 
 
-def _tagged(run_id: str) -> Iterator[psutil.Process]:
+def _belonging(run_id: str, folders: Sequence[Path]) -> Iterator[psutil.Process]:
     keep = {os.getpid(), os.getppid()}
     for process in psutil.process_iter():
         if process.pid in keep:
             continue
         try:
-            if process.environ().get(TAG) == run_id and process.status() != psutil.STATUS_ZOMBIE:
+            tagged = process.environ().get(TAG) == run_id
+            at_home = any(Path(process.cwd()).is_relative_to(folder) for folder in folders)
+            if (tagged or at_home) and process.status() != psutil.STATUS_ZOMBIE:
                 yield process
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue

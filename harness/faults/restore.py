@@ -87,7 +87,7 @@ def restore(path: Path, *, by: str) -> list[str]:
     state = ledger.read(path)
     live = [mark.name for mark in state.processes if mark.find()]
     end(state.processes, grace_s=GRACE_S)
-    sweep(state.run_id)
+    sweep(state.run_id, state.folders)
     done += [f"process {name} ended" for name in live]
     for folder in state.folders:
         if folder.exists():

@@ -153,6 +153,8 @@ class Scene:
     def left(self) -> list[str]:
         """Processes and folders of the run."""
         tagged = [str(one) for one in psutil.process_iter() if _tag(one) == self.folder.name]
+        if probe("redis", f"127.0.0.1:{self.redis_port}").ok:
+            tagged.append("its Redis")  # which has no tag any more
         return tagged + [str(path) for path in (self.folder / "work", self.folder / "ledger.jsonl") if path.exists()]
 
     def _ended_in_peace(self) -> bool:
