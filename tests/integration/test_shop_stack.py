@@ -25,6 +25,7 @@ from harness.probes import probe, wait_for
 from harness.scenario.manifest import load_target
 from harness.stack import postgres, valkey
 from harness.stack.account import unprivileged
+from harness.stack.local import URLS
 
 TARGET = load_target(Path(__file__).parents[2] / "targets" / "sample-flask-app")
 QUICK = {"hold_time": "10ms"}
@@ -117,6 +118,9 @@ def boot(servers, tmp_path):
             addresses = servers | {name: f"127.0.0.1:{ports[name]['port']}" for name in ("auth", "payments")} | replaced
             values = {"python": sys.executable, "target": str(TARGET.folder), "replica": "1"}
             values |= servers | {f"app->{name}": address for name, address in addresses.items()}
+            for name, server in TARGET.servers.items():
+                url = URLS[server.engine]
+                values |= {f"{name}.url": url.format(servers[name]), f"app->{name}.url": url.format(addresses[name])}
             common = TARGET.environment(preset, settings) | {"PYTHONPATH": str(TARGET.folder)}
             common["PYTHONDONTWRITEBYTECODE"] = "1"
             log = cleanup.enter_context((tmp_path / "log").open("ab"))
