@@ -240,7 +240,7 @@ def _silences(one: tuple[PlannedFault, FaultType], other: PlannedFault, target: 
 
 def _hit(fault: PlannedFault, target: Target) -> set[str]:
     """The processes that a fault hits; of an edge, those at its far end."""
-    ends = [place.partition("->")[2] if fault.edge else place for place in fault.where]
+    ends = [place.rpartition("->")[2] for place in fault.where]
     ends = [name for end in ends for name in (target.in_region(end) if end in target.regions else (end,))]
     whole = (*target.components, target.entry)
     return {name for end in ends for name in (target.instances(end) if end in whole else (end,))}
