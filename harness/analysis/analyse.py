@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from harness.analysis.arrivals import client_timeout_ns
 from harness.analysis.experiment import find_experiments, pairs_of
 from harness.analysis.factorial import load_and_fault
+from harness.analysis.fault_times import fault_times, find_stop
 from harness.analysis.outcome import decide, describe, invalidated
 from harness.analysis.pair import PairVerdict, judge_pair
 from harness.analysis.repeats import together
@@ -42,6 +43,7 @@ def analyse(record: Record) -> Verdict:
         cascade = replace(cascade, klass="unknown", sentence=f"The run is invalid. {cascade.sentence}")
     shown = found.shown
     expectations = tuple(expectation for _, expectation in asked if isinstance(expectation, Expectation))
+    stop = find_stop(record)
     outcome, code = decide(trust.validity, shown.experiment.aborted, comparisons, cascade, expectations)
     return Verdict(
         run_id=info.run_id,
@@ -51,7 +53,9 @@ def analyse(record: Record) -> Verdict:
         outcome=outcome,
         exit_code=code,
         sentence=("In simulation: " if info.simulated else "")
-        + describe(outcome, shown.experiment, cascade, found.recovery, shown.endpoints, trust.validity, found.repeats),
+        + describe(
+            outcome, shown.experiment, cascade, found.recovery, shown.endpoints, trust.validity, found.repeats, stop
+        ),
         cascade=cascade,
         comparisons=comparisons,
         recovery=found.recovery,
@@ -62,6 +66,8 @@ def analyse(record: Record) -> Verdict:
         distributions=shown.distributions,
         usual=shown.usual,
         repeats=found.repeats,
+        fault_times=fault_times(record),
+        stop=stop,
         load_and_fault=load_and_fault(_usable(record, judged), _usable(record, without_spike)),
     )
 

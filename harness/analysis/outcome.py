@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from harness.analysis.damage import ERROR_POINTS, P95_INCREASE, P95_ON_TOP_MS
 from harness.analysis.experiment import Experiment
-from harness.analysis.verdict import Cascade, Comparison, EndpointSummary, Outcome, Recovery, Repeats, Validity
+from harness.analysis.verdict import Cascade, Comparison, EndpointSummary, Outcome, Recovery, Repeats, Stop, Validity
 from harness.exits import Exit, most_severe
 from harness.expectations import Expectation
 
@@ -65,8 +65,22 @@ def describe(
     endpoints: Sequence[EndpointSummary],
     validity: Validity,
     repeats: Repeats | None,
+    stop: Stop | None,
 ) -> str:
-    """What broke, how far it spread, whether it healed, in plain words."""
+    """What broke, how far it spread, whether it healed, in plain words; and what ended the run before its time."""
+    told = _describe(outcome, experiment, cascade, recovery, endpoints, validity, repeats)
+    return f"{told} {_stopped(stop)}" if stop is not None else told
+
+
+def _describe(
+    outcome: Outcome,
+    experiment: Experiment,
+    cascade: Cascade,
+    recovery: Recovery,
+    endpoints: Sequence[EndpointSummary],
+    validity: Validity,
+    repeats: Repeats | None,
+) -> str:
     if outcome == "invalid":
         reasons = "; ".join(validity.reasons) or "the record marks it so"
         return f"The run says nothing about the system: {reasons}."
@@ -88,9 +102,21 @@ def describe(
     }
     parts += [openings[cascade.klass], cascade.sentence]
     parts.append(_healed(cascade, recovery, window.cleared))
-    if experiment.aborted:
-        parts.append("An abort condition ended the run early, so this is what was seen up to there.")
     return " ".join(part for part in parts if part)
+
+
+def _stopped(stop: Stop) -> str:
+    if stop.back_after_s is None:
+        back = "not every fault was seen to be gone after that"
+    elif stop.back_after_s == 0:
+        back = "no fault was on"
+    else:
+        back = f"every fault was gone {stop.back_after_s:.1f} s later"
+    why = f" ({stop.reason})" if stop.reason else ""
+    return (
+        f"An abort condition{why} ended the run {stop.at_s:.1f} s into {stop.arm or 'an arm'}, {back}; "
+        "what was seen is what happened up to there."
+    )
 
 
 def _what_broke(endpoints: Sequence[EndpointSummary]) -> str:

@@ -300,6 +300,39 @@ class EndpointSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class FaultTimes:
+    """When a fault really happened in an arm, in seconds since the arm's start; None for what was not seen.
+
+    Its action began at `started_s`, `late_ms` after the planned instant. Its effect was seen at `active_s`,
+    `active_after_ms` later. It began to be taken back at `asked_s`, and was seen to be gone `clear_after_ms` later.
+    """
+
+    arm: str
+    fault: str
+    planned_s: float | None
+    started_s: float
+    late_ms: float | None
+    active_s: float | None
+    active_after_ms: float | None
+    asked_s: float | None
+    clear_s: float | None
+    clear_after_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The abort condition that ended a run: `reason`, in its arm at `at_s`.
+
+    Every fault that was on was seen to be gone `back_after_s` later; None when one was not.
+    """
+
+    arm: str
+    at_s: float
+    reason: str
+    back_after_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Validity:
     """Whether the run says anything about the system; the reasons say why it does not."""
 
@@ -329,6 +362,8 @@ class Verdict:
     usual: tuple[Usual, ...] = ()
     repeats: Repeats | None = None
     load_and_fault: tuple[LoadAndFault, ...] = ()
+    fault_times: tuple[FaultTimes, ...] = ()
+    stop: Stop | None = None
     version: int = VERDICT_VERSION
 
     def to_json(self) -> dict[str, Any]:

@@ -8,9 +8,14 @@ import subprocess
 import time
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from runs import finish, harness, only_run, ours, wait_for_event
+
+from harness.clock import NS
+from harness.load.watch import WINDOW_S
+from harness.record.reader import read
 
 pytestmark = pytest.mark.usefixtures("nothing_is_left")
 
@@ -51,8 +56,6 @@ def test_a_whole_run_and_its_record_elsewhere(scenario: Path, tmp_path: Path) ->
 def test_both_arms_get_the_same_load(scenario: Path, tmp_path: Path) -> None:
     results = tmp_path / "results"
     finish(harness("run", scenario, "--seed", "11", "--quiet", cwd=tmp_path))  # results/ is the default
-    from harness.record.reader import read
-
     record = read(only_run(results))
     arrivals = []
     for name in ("baseline-1", "fault-1"):
@@ -157,16 +160,41 @@ def test_two_at_once(scenario: Path, tmp_path: Path) -> None:
 
 
 def test_an_abort_condition_stops_the_run(scenario: Path, tmp_path: Path) -> None:
-    text = scenario.read_text().replace("hardened", "fragile") + "abort-when: [error-rate > 5% for 500ms]\n"
-    scenario.write_text(text)
+    condition = "error-rate of session > 20% for 500ms"
+    scenario.write_text(scenario.read_text().replace("hardened", "fragile") + f"abort-when: [{condition}]\n")
     results = tmp_path / "results"
-    code, _, err = finish(harness("run", scenario, "--out", results))
+    code, out, err = finish(harness("run", scenario, "--out", results))
     assert code in (5, 6), err
     run = only_run(results)
-    kinds = [json.loads(line)["kind"] for line in (run / "events.jsonl").read_text().splitlines()]
-    assert "abort" in kinds
-    assert kinds[-1] == "fault.clear"
     assert json.loads((run / "run.json").read_text())["arms"][1]["rows"] > 0
+    events = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
+    assert events[-1]["kind"] == "fault.clear"
+    stop = json.loads((run / "verdict.json").read_text())["stop"]
+    assert stop["reason"].startswith(condition)
+    assert stop["back_after_s"] <= 1.0
+    assert events[-1]["t_ns"] / NS - _breach_s(run, "session", share=0.2, for_s=0.5) <= WINDOW_S + 1.0
+    for told in (out, (run / "report.html").read_text()):
+        words = " ".join(told.split())
+        assert "An abort condition" in words
+        assert "every fault was gone" in words
+
+
+def _breach_s(run: Path, endpoint: str, *, share: float, for_s: float) -> float:
+    """From when on, by the rows of the fault arm, the error rate of a second had been too high for so long."""
+    arm = read(run).arm("fault-1")
+    names = list(arm.endpoint_names)
+    chosen = arm.endpoint == names.index(endpoint)
+    ends_s, failed = arm.end_ns[chosen] / NS, arm.error[chosen] != list(arm.error_names).index("")
+    since = None
+    for t_s in np.arange(0.0, float(ends_s.max()) + for_s, 0.01):
+        window = (ends_s > t_s - WINDOW_S) & (ends_s <= t_s)
+        if not window.any() or failed[window].mean() <= share:
+            since = None
+        elif since is None:
+            since = t_s
+        elif t_s - since >= for_s:
+            return float(t_s)
+    raise AssertionError("the rows never were that bad")
 
 
 def test_pairs_without_a_fault_are_counted_and_go_on(scenario: Path, tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ _LOADS: dict[str, tuple[Content, ...]] = {
 @section(id="method", title="How this was measured", short="Method", order=80)
 def method(context: Context) -> Part:
     """The experiment in words, then its arms and faults."""
-    return Part(join(_words(context), _arms(context), _clocks(context), _faults(context)))
+    return Part(join(_words(context), _arms(context), _clocks(context), _faults(context), _times(context)))
 
 
 @section(id="validity", title="Can this run be trusted?", short="Validity", order=81)
@@ -239,6 +239,26 @@ def _faults(context: Context) -> Markup | None:
         return None
     header = ["Fault", "Where", "How", "Planned at", "Planned for", "Confirmed active"]
     return table("Faults, planned and confirmed", header, rows, numeric=(3, 4, 5))
+
+
+def _times(context: Context) -> Markup | None:
+    """How well the faults kept to their plan."""
+    rows = [
+        [
+            one.arm,
+            one.fault,
+            numbers.seconds(one.planned_s),
+            numbers.milliseconds(one.late_ms),
+            numbers.milliseconds(one.active_after_ms),
+            numbers.seconds(one.asked_s),
+            numbers.milliseconds(one.clear_after_ms),
+        ]
+        for one in context.verdict.fault_times
+    ]
+    if not rows:
+        return None
+    header = ["Arm", "Fault", "Planned at", "Began later by", "Seen after", "Taken back at", "Seen gone after"]
+    return table("How faults kept to their plan", header, rows, numeric=(2, 3, 4, 5, 6))
 
 
 def _flat(data: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
