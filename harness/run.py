@@ -36,7 +36,8 @@ from harness.processes import Processes
 from harness.record import facts
 from harness.record.writer import RecordWriter
 from harness.scenario.manifest import Target
-from harness.stack.local import LOOPBACK, LocalStack
+from harness.stack.local import LocalStack
+from harness.stack.replica import LOOPBACK
 
 OPEN_FILES = 65536
 

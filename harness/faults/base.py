@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from harness.endpoints import Endpoints
 from harness.ledger import ProcessMark
@@ -96,6 +96,9 @@ class FaultableTarget(Protocol):
 
     def component_protocol(self, name: str) -> str:
         """`postgres`, `redis` or `http`."""
+
+    def in_region(self, region: str) -> tuple[str, ...]:
+        """All components of a region."""
 
     def instances(self, component: str) -> tuple[str, ...]:
         """Names of a component's processes: `app-1`, `app-2`, or just `redis`; of one of these, just that."""
@@ -190,9 +193,6 @@ class FaultableStack(Protocol):
     def kill(self, name: str) -> None:
         """End a process at once (SIGKILL to its group), as a crash does."""
 
-    def stop(self, name: str, *, grace_s: float) -> None:
-        """End a process politely: its stop signal, `grace_s` seconds, then SIGKILL."""
-
     def terminate(self, name: str) -> None:
         """Ask a process to end (its stop signal) and return at once. From then on it counts as ending, not running."""
 
@@ -207,6 +207,9 @@ class Fault(ABC):
     wait -> `halt` -> the undo -> `is_clear` until it is. `confirm_s` and `clear_s` bound how long each of the two
     probes is repeated. `tell(kind, component, **fields)` puts an event on record (`component.stopped`, `probe`, ...).
     """
+
+    takes_out: ClassVar[bool] = False
+    """Whether the one process that it hits answers nobody for a while."""
 
     confirm_s: float = 5.0
     clear_s: float = 10.0
@@ -224,7 +227,7 @@ class Fault(ABC):
     @classmethod
     def out_at_once(cls, planned: PlannedFault, target: FaultableTarget) -> Mapping[str, int]:  # noqa: ARG003
         """How many processes of a component answer nobody, at most at the same time, because of this; by component."""
-        return {}
+        return {planned.component: 1} if cls.takes_out else {}
 
     def prepare(self) -> None:  # noqa: B027  most faults have nothing to prepare
         """Whatever takes time and touches nothing: connecting, importing. Called shortly before the instant."""

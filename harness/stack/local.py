@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -32,13 +31,14 @@ from harness.ports import reserve_port
 from harness.probes import probe, refused, split, wait_for
 from harness.processes import Command, Processes, tail
 from harness.proxy.client import ToxiproxyClient
-from harness.scenario.manifest import Command as ResetCommand
 from harness.scenario.manifest import Target
 from harness.stack import postgres, sentinel, valkey
 from harness.stack.account import Account, unprivileged
 from harness.stack.disks import Disks
 from harness.stack.names import Names
+from harness.stack.programs import Programs
 from harness.stack.proxies import Proxies
+from harness.stack.replica import LOOPBACK, Replica, loopback
 from harness.stack.sentinel import Watched
 from harness.stack.standby import Pair
 
@@ -53,32 +53,6 @@ CONTROL = "service-control"
 PROXY = "toxiproxy"
 CLIENT = "client"
 FRONT = "front"
-LOOPBACK = "127.0.0.1"
-# The target gives way to the load generator and the proxies: on few cores its work must not make arrivals late.
-# Its capacity comes from its own limits, so it loses nothing by it.
-NICE = 5
-_PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
-
-
-@dataclass(frozen=True, slots=True)
-class Replica:
-    """One process of the target: `app-1`, or plain `auth` where there is just one."""
-
-    name: str
-    component: str
-    number: int
-    port: int
-    management_port: int
-
-    @property
-    def address(self) -> str:
-        """Where it serves requests, `host:port`."""
-        return _loopback(self.port)
-
-    @property
-    def management_address(self) -> str:
-        """Where it answers `/metrics` and readiness even when every request thread is busy."""
-        return _loopback(self.management_port)
 
 
 class LocalStack:
@@ -101,7 +75,6 @@ class LocalStack:
         named: Collection[str] = (),
     ) -> None:
         self.target = target
-        self._environment = environment
         self._processes = processes
         self._ledger = ledger
         self._logs = folder.logs
@@ -112,11 +85,11 @@ class LocalStack:
         self._servers: dict[str, Command] = {}
         self._standbys: dict[str, Pair] = {}
         parts = (*target.servers, *target.standbys.values(), PROXY, SERVICE, CONTROL)
-        self._addresses = {name: _loopback(reserve_port()) for name in parts}
+        self._addresses = {name: loopback(reserve_port()) for name in parts}
         self._addresses |= {name: found.address for name in target.components if (found := target.location(name))}
         self._addresses[PROXY] = target.toxiproxy or self._addresses[PROXY]
         self.watched = tuple(
-            sentinel.watched(name, server, self._addresses[name], lambda: _loopback(reserve_port()))
+            sentinel.watched(name, server, self._addresses[name], lambda: loopback(reserve_port()))
             for name, server in target.servers.items()
             if server.sentinel and target.is_ours(name)
         )
@@ -128,6 +101,7 @@ class LocalStack:
         self._proxies = Proxies(target, self.proxy_api, edges, self._upstream)
         self._disks = Disks(self._work, ledger)
         self._names = Names([edges[name] for name in named], self._work)
+        self._programs = Programs(self, environment, names=self._names, disks=self._disks, logs=self._logs)
         self.replicas = tuple(self._plan_replicas())
         self._links = {replica.name: self._plan_links(replica) for replica in self.replicas if self._is_linked(replica)}
         self.endpoints = Endpoints(self._addresses[CONTROL], target.instances(target.entry))
@@ -185,7 +159,7 @@ class LocalStack:
         for replica in self.replicas:
             if self.target.disk_of(replica.component):
                 self._disks.empty(replica.name)
-            self._processes.spawn(self._process_command(replica))
+            self._processes.spawn(self._programs.replica(replica))
         ours = self.target.is_ours(self.target.entry)
         if ours:
             self._processes.spawn(self._service_command(), stdin=subprocess.PIPE)
@@ -330,7 +304,7 @@ class LocalStack:
         """How a server or replica is started; a replica perhaps with other values for some settings."""
         if name in self._servers:
             return self._servers[name]
-        command = self._process_command(self._replica(name))
+        command = self._programs.replica(self._replica(name))
         return replace(command, environment={**command.environment, **self.target.variables(settings or {})})
 
     def start_undo(self, name: str, *, afresh: bool = False) -> Undo:
@@ -345,10 +319,6 @@ class LocalStack:
     def kill(self, name: str) -> None:
         """End a server or replica at once, as a crash does."""
         self._processes.kill(name)
-
-    def stop(self, name: str, *, grace_s: float) -> None:
-        """End a server or replica politely: its stop signal, `grace_s` seconds, then SIGKILL."""
-        self._processes.stop(name, grace_s=grace_s)
 
     def terminate(self, name: str) -> None:
         """Ask a server or replica to end (its stop signal) and return at once; that is no failure of the stack."""
@@ -408,7 +378,7 @@ class LocalStack:
 
     def _plan_links(self, replica: Replica) -> tuple[Edge, Edge]:
         serving, readiness = (
-            Edge(FRONT, replica.name, f"{FRONT}-{replica.name}{suffix}", _loopback(reserve_port()), "http")
+            Edge(FRONT, replica.name, f"{FRONT}-{replica.name}{suffix}", loopback(reserve_port()), "http")
             for suffix in ("", "-ready")
         )
         return serving, readiness
@@ -484,77 +454,20 @@ class LocalStack:
         zone = self.target.region_of(replica.component)
         return {"name": replica.name, "address": address, "ready": ready, "path": path, "zone": zone}
 
-    def _process_command(self, replica: Replica) -> Command:
-        spec = self.target.processes[replica.component]
-        fill = self._filler(replica, self.target.region_of(replica.component))
-        return Command(
-            name=replica.name,
-            argv=self._names.command(replica.component, [fill(part) for part in spec.command]),
-            log=str(self._log(replica.name)),
-            cwd=str(self.target.folder),
-            environment=self._process_environment() | {key: fill(value) for key, value in spec.environment.items()},
-            nice=NICE,
-        )
-
-    def _process_environment(self) -> dict[str, str]:
-        return {**self._environment, "PYTHONPATH": str(self.target.folder), "PYTHONDONTWRITEBYTECODE": "1"}
-
     def _run_reset(self) -> None:
         if self.target.reset is None or not self.target.resets:
             return
         for region in self.target.regions or ("",):
-            self._reset_data(self.target.reset, region)
-
-    def _reset_data(self, reset: ResetCommand, region: str) -> None:
-        fill = self._filler(None, region)
-        environment = {key: fill(value) for key, value in reset.environment.items()}
-        command = Command(
-            name="reset",
-            argv=tuple(fill(part) for part in reset.command),
-            log=str(self._log("reset")),
-            cwd=str(self.target.folder),
-            environment=self._process_environment() | environment,
-        )
-        process = self._processes.spawn(command)
-        try:
-            code = process.wait(RESET_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            code = None
-        self._processes.kill(command.name)
-        if code != 0:
-            raise StackError(
-                f"the target's reset command failed:\n{tail(self._log('reset'))}", remedy=f"see {command.log}"
-            )
-
-    def _filler(self, replica: Replica | None, region: str) -> Callable[[str], str]:
-        """Fills in what braces in the manifest stand for; in a region its own servers and edges."""
-
-        def plain(name: str) -> str:
-            return name.removesuffix(f"-{region}") if region else name
-
-        values = {"python": sys.executable, "target": str(self.target.folder)}
-        for name, address in self.servers.items():
-            if self.target.region_of(name) == region:
-                values |= {plain(name): address, f"{plain(name)}.url": self.server_url(name)}
-        for edge in self.edges:
-            if self.target.region_of(edge.destination) == region:
-                called = f"{plain(edge.source)}->{plain(edge.destination)}"
-                values[called] = self._names.address(edge)
-                if edge.destination in self.servers:
-                    values[f"{called}.url"] = self.server_url(edge.destination, self._names.address(edge))
-        if replica is not None:
-            values |= {
-                "port": str(replica.port),
-                "management_port": str(replica.management_port),
-                "replica": str(replica.number),
-            }
-            if self.target.disk_of(replica.component):
-                values["disk"] = str(self._disks.folder(replica.name))
-        return lambda text: _PLACEHOLDER.sub(lambda match: values[match[1]], text)
-
-
-def _loopback(port: int) -> str:
-    return f"{LOOPBACK}:{port}"
+            command = self._programs.reset(self.target.reset, region)
+            process = self._processes.spawn(command)
+            try:
+                code = process.wait(RESET_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                code = None
+            self._processes.kill(command.name)
+            if code != 0:
+                said = tail(self._log(command.name))
+                raise StackError(f"the target's reset command failed:\n{said}", remedy=f"see {command.log}")
 
 
 def _scratch_root(account: Account) -> Path:

@@ -34,6 +34,8 @@ on_redis = partial(
 class RedisDown(Fault):
     """Redis dies (SIGKILL), and is started again, empty, when the fault ends."""
 
+    takes_out = True
+
     def undo(self) -> Sequence[Undo]:
         """Start the server again at its old address."""
         return [self.stack.start_undo(self.planned.component)]
@@ -54,6 +56,8 @@ class RedisDown(Fault):
 @on_redis("redis-restart-empty", momentary=True)
 class RedisRestartEmpty(RedisDown):
     """Redis is killed and started again at once: connections break, and everything that it knew is gone."""
+
+    takes_out = True
 
     def prepare(self) -> None:
         """Note which process answers now."""
@@ -115,6 +119,8 @@ class Flush(Fault):
 )
 class RedisPause(Fault):
     """Redis accepts connections and does not answer, then goes on where it was."""
+
+    takes_out = True
 
     # CLIENT PAUSE ALL would be an undo that does not work: the server holds back the CLIENT UNPAUSE as well.
 

@@ -42,6 +42,8 @@ class PrimaryCrash(Fault):
     Committed transactions survive: with `fsync` off they would not survive the crash of the whole machine.
     """
 
+    takes_out = True
+
     clear_s = 30.0
 
     def undo(self) -> Sequence[Undo]:
@@ -98,6 +100,8 @@ class Failover(StandbyFault):
     What was committed and had not reached the standby is lost with the machine; with `standby: synchronous` nothing is
     acknowledged before.
     """
+
+    takes_out = True
 
     clear_s = 30.0
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from harness.errors import StackError
-from harness.faults.base import FaultableStack
+from harness.faults.base import FaultableStack, FaultableTarget
 from harness.faults.catalogue import fault
 from harness.faults.course import Course
 from harness.faults.exchange import View
@@ -25,6 +25,12 @@ class RegionLoss(Partition):
         super().__init__(planned, stack)
         self.streams = ("upstream", "downstream")
         self._course = Course(self._follow)
+
+    @classmethod
+    def out_at_once(cls, planned: PlannedFault, target: FaultableTarget) -> Mapping[str, int]:
+        """Everything in the region."""
+        (region,) = planned.where
+        return {name: len(target.instances(name)) for name in target.in_region(region)}
 
     def see(self) -> list[View]:
         """The ways from the front to every replica of the region that serves clients."""

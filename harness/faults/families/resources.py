@@ -274,6 +274,8 @@ class MemoryLeak(Fault):
     The leak is real memory, held by a process of the harness that counts with the target's as one pod.
     """
 
+    takes_out = True
+
     def __init__(self, planned: PlannedFault, stack: FaultableStack) -> None:
         super().__init__(planned, stack)
         (self._name, *_) = names(self)

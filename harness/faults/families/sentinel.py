@@ -33,6 +33,8 @@ ELECTION_S = 3.0
 class SentinelFailover(Fault):
     """The primary Redis dies (SIGKILL), its sentinels promote the replica; it comes back as replica of the new one."""
 
+    takes_out = True
+
     # A server that comes back as a primary is turned into a replica by the sentinels after some 10 s.
     clear_s = 30.0
 

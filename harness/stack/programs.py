@@ -1,0 +1,111 @@
+"""How the target's own programs are started: what the braces in its manifest stand for, and the environment."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from harness.faults.base import Edge
+from harness.processes import Command
+from harness.scenario.manifest import Command as ResetCommand
+from harness.scenario.manifest import Target
+from harness.stack.disks import Disks
+from harness.stack.names import Names
+from harness.stack.replica import Replica
+
+# The target gives way to the load generator and the proxies: on few cores its work must not make arrivals late.
+# Its capacity comes from its own limits, so it loses nothing by it.
+NICE = 5
+_PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
+
+
+class Addresses(Protocol):
+    """What a program may be told about the stack that it is part of."""
+
+    target: Target
+
+    @property
+    def servers(self) -> Mapping[str, str]:
+        """`host:port` of each server by name."""
+
+    @property
+    def edges(self) -> tuple[Edge, ...]:
+        """The edges that have a proxy."""
+
+    def server_url(self, name: str, address: str = "") -> str:
+        """How the target calls a server, login and database included; by way of the proxy at `address` if given."""
+
+
+class Programs:
+    """The commands of one stack; addresses are looked up when a command is made."""
+
+    def __init__(
+        self, stack: Addresses, environment: Mapping[str, str], *, names: Names, disks: Disks, logs: Path
+    ) -> None:
+        self._stack = stack
+        self._target = stack.target
+        self._names = names
+        self._disks = disks
+        self._logs = logs
+        self._environment = {
+            **environment,
+            "PYTHONPATH": str(self._target.folder),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+
+    def replica(self, replica: Replica) -> Command:
+        """How a replica is started."""
+        spec = self._target.processes[replica.component]
+        values = {
+            **self._values(self._target.region_of(replica.component)),
+            "port": str(replica.port),
+            "management_port": str(replica.management_port),
+            "replica": str(replica.number),
+        }
+        if self._target.disk_of(replica.component):
+            values["disk"] = str(self._disks.folder(replica.name))
+        fill = _filler(values)
+        argv = self._names.command(replica.component, [fill(part) for part in spec.command])
+        return self._command(replica.name, argv, spec.environment, fill, nice=NICE)
+
+    def reset(self, reset: ResetCommand, region: str) -> Command:
+        """How the data is brought to its first state, in one region where there are several."""
+        fill = _filler(self._values(region))
+        return self._command("reset", [fill(part) for part in reset.command], reset.environment, fill)
+
+    def _command(
+        self, name: str, argv: Sequence[str], told: Mapping[str, str], fill: Callable[[str], str], nice: int = 0
+    ) -> Command:
+        return Command(
+            name=name,
+            argv=tuple(argv),
+            log=str(self._logs / f"{name}.log"),
+            cwd=str(self._target.folder),
+            environment={**self._environment, **{key: fill(value) for key, value in told.items()}},
+            nice=nice,
+        )
+
+    def _values(self, region: str) -> dict[str, str]:
+        """What braces stand for, whoever is started; in a region, its own servers and edges."""
+
+        def plain(name: str) -> str:
+            return name.removesuffix(f"-{region}") if region else name
+
+        values = {"python": sys.executable, "target": str(self._target.folder)}
+        for name, address in self._stack.servers.items():
+            if self._target.region_of(name) == region:
+                values |= {plain(name): address, f"{plain(name)}.url": self._stack.server_url(name)}
+        for edge in self._stack.edges:
+            if self._target.region_of(edge.destination) == region:
+                called = f"{plain(edge.source)}->{plain(edge.destination)}"
+                values[called] = self._names.address(edge)
+                if edge.destination in self._stack.servers:
+                    values[f"{called}.url"] = self._stack.server_url(edge.destination, self._names.address(edge))
+        return values
+
+
+def _filler(values: Mapping[str, str]) -> Callable[[str], str]:
+    return lambda text: _PLACEHOLDER.sub(lambda match: values[match[1]], text)
