@@ -35,6 +35,7 @@ database_fault = partial(
 )
 """`fault` for what acts on a PostgreSQL server."""
 
+KEEP_S = 0.1
 MARGIN_S = 10.0
 """How much longer than its fault a session may live before the server itself ends it."""
 
@@ -135,6 +136,7 @@ class PoolExhaustion(DatabaseFault):
             for name, value in run(self._look, f"select name, setting from pg_settings where name in ({limits})")
         }
         self._limit = 2 * found["max_connections"] - sum(found.values())
+        self._course = Course(self._keep)
 
     def undo(self) -> Sequence[Undo]:
         """End the sessions that hold the connections."""
@@ -145,27 +147,37 @@ class PoolExhaustion(DatabaseFault):
 
         Superusers have connections in reserve: one of these is taken before a session of the target's is ended.
         """
-        there = clients(self._look)
-        left = max(0, self._leave - len(there)) if self._ends else self._leave
-        self._hold(self._limit - self._used() - left)
+        self._hold(self._free() - self._left())
         for pid in clients(self._look)[self._leave :] if self._ends else []:
             self._hold(1)
             run(self._look, "select pg_terminate_backend(%s, 1000)", pid)
+        self._course.start()
 
     def halt(self) -> None:
-        """Give the connections back."""
+        """Take no more, and give the connections back."""
+        self._course.halt()
         for session in self._held:
             session.close()
 
     def _is_there(self) -> bool:
-        free = self._limit - self._used()
-        if free > (0 if self._ends and len(clients(self._look)) >= self._leave else self._leave):
-            return False
-        return free > 0 or self._is_refused()
+        free = self._free()
+        return free <= self._left() and (free > 0 or self._is_refused())
 
-    def _used(self) -> int:
+    def _keep(self) -> None:
+        """Take what others give back, until our sessions are ended: by the undo, which may be the guard's."""
+        statement = "select count(*) from pg_stat_activity where application_name = %s"
+        while run(self._look, statement, self._name)[0][0] >= len(self._held):
+            self._hold(self._free() - self._left())
+            self._course.wait(KEEP_S)
+
+    def _free(self) -> int:
+        """Connections that ordinary roles could still have."""
         statement = "select count(*) from pg_stat_activity where backend_type = 'client backend'"
-        return int(run(self._look, statement)[0][0])
+        return self._limit - int(run(self._look, statement)[0][0])
+
+    def _left(self) -> int:
+        """How many of them may be free: `leave`, less what the target holds on to where its sessions are ended."""
+        return max(0, self._leave - len(clients(self._look))) if self._ends else self._leave
 
     def _hold(self, count: int) -> None:
         self._held += [self._connect() for _ in range(count)]
