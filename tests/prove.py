@@ -67,7 +67,7 @@ CLAIMS = [
           lambda code, verdict: code == 0 and verdict["cascade"]["class"] == "contained"),
     Claim("two-am", "fragile", 3, "none", ends_as("none"), ("--only", "baseline")),
     *(claim
-      for scenario in ("slow-auth", "rate-limited-api", "network-partition")
+      for scenario in ("slow-auth", "pool-exhaustion", "rate-limited-api", "network-partition")
       for claim in (
           Claim(scenario, "fragile", 3, "cascading", ends_as("cascading")),
           Claim(scenario, "hardened", 3, "contained, and passes",
