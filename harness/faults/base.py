@@ -17,7 +17,7 @@ from harness.ledger import ProcessMark
 from harness.plan import PlannedFault, RetryStorm
 from harness.processes import Command
 
-ParamKind = Literal["duration", "integer", "number", "percentage", "size", "byte-rate", "choice", "string"]
+ParamKind = Literal["duration", "integer", "number", "percentage", "rate", "size", "byte-rate", "choice", "string"]
 Place = Literal["edge", "component", "region", "clients"]
 Undo = Mapping[str, Any]
 
@@ -38,8 +38,8 @@ CAPABILITIES: Mapping[str, str] = {
 class Param:
     """A parameter of a fault.
 
-    Durations reach the fault in seconds, percentages as shares (0.3 for 30 %), sizes in bytes, byte rates in bytes per
-    second. `least` and `most` bound a number in those units; both are allowed values.
+    Durations reach the fault in seconds, percentages as shares (0.3 for 30 %), rates per second, sizes in bytes, byte
+    rates in bytes per second. `least` and `most` bound a number in those units; both are allowed values.
     """
 
     kind: ParamKind

@@ -12,6 +12,7 @@ _WRITTEN = {
     "duration": units.format_duration,
     "percentage": units.format_percentage,
     "size": units.format_size,
+    "rate": units.format_rate,
     "byte-rate": units.format_byte_rate,
 }
 

@@ -18,6 +18,7 @@ _WRITTEN = {
     "duration": units.format_duration,
     "percentage": units.format_percentage,
     "size": units.format_size,
+    "rate": units.format_rate,
     "byte-rate": units.format_byte_rate,
 }
 
@@ -202,6 +203,8 @@ def _value(text: str, param: Param) -> Any:
             return text
         case "size":
             return _bounded(units.parse_size(text), text, param)
+        case "rate":
+            return _bounded(units.parse_rate(text), text, param)
         case "byte-rate":
             return _bounded(units.parse_byte_rate(text), text, param)
         case "string":

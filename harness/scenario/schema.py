@@ -24,6 +24,7 @@ _PARAM_TYPES: dict[str, dict[str, Any]] = {
     "number": {"type": ["number", "string"]},
     "percentage": {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?%$"},
     "size": {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?(B|KB|MB|GB)$"},
+    "rate": {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?/(s|min|h)$"},
     "byte-rate": {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?(B|KB|MB|GB)/s$"},
     "choice": {"type": "string"},
     "string": {"type": "string"},

@@ -61,7 +61,7 @@ def test_a_share_of_errors_on_one_path_for_the_clients(bench: Bench) -> None:
 
 
 def test_a_rate_limit_tells_when_to_come_again(bench: Bench) -> None:
-    with bench.during("rate-limit: {on: app->auth, at: 0s, for: 60s, allow: 5, retry-after: 3s}"):
+    with bench.during("rate-limit: {on: app->auth, at: 0s, for: 60s, allow: 5/s, retry-after: 3s}"):
         answers = [verify(bench) for _ in range(30)]
         refused = [answer for answer in answers if answer.status_code == 429]
         assert {answer.headers["Retry-After"] for answer in refused} == {"3"}
@@ -124,7 +124,7 @@ def test_errors_and_a_bad_network_come_and_go_on_one_edge(bench: Bench) -> None:
         ("http-errors: {on: app->redis, at: 0s, for: 1s}", "is for http, not for redis"),
         ("http-errors: {on: app->auth, at: 0s, for: 1s, status: 200}", "too little"),
         ("http-errors: {on: app->auth, at: 0s, for: 1s, path: verify}", "begin with `/`"),
-        ("rate-limit: {on: app->auth, at: 0s, for: 1s, allow: 5, retry-after: 1500ms}", "whole seconds"),
+        ("rate-limit: {on: app->auth, at: 0s, for: 1s, allow: 5/s, retry-after: 1500ms}", "whole seconds"),
     ],
 )
 def test_what_cannot_be_is_refused_when_it_is_planned(bench: Bench, entry: str, reason: str) -> None:
@@ -135,5 +135,5 @@ def test_what_cannot_be_is_refused_when_it_is_planned(bench: Bench, entry: str, 
 def test_two_faults_that_answer_for_one_service_exclude_each_other(bench: Bench) -> None:
     with pytest.raises(ScenarioError, match="only one of the two"):
         bench.plan(
-            "http-errors: {on: app->auth, at: 0s, for: 1s}", "rate-limit: {on: app->auth, at: 0s, for: 1s, allow: 5}"
+            "http-errors: {on: app->auth, at: 0s, for: 1s}", "rate-limit: {on: app->auth, at: 0s, for: 1s, allow: 5/s}"
         )

@@ -151,7 +151,7 @@ class HttpErrors(HttpFault):
     protocol="http",
     layer="http",
     params={
-        "allow": Param("number", "requests per second that are let through", required=True, least=0.1, most=100_000),
+        "allow": Param("rate", "how many requests are let through", required=True, least=0.1, most=100_000),
         "retry-after": Param(
             "duration", "what the answers ask callers to wait, in whole seconds", default=1.0, least=0.0, most=3600.0
         ),
