@@ -46,26 +46,22 @@ class Programs:
         self, stack: Addresses, environment: Mapping[str, str], *, names: Names, disks: Disks, logs: Path
     ) -> None:
         self._stack = stack
-        self._target = stack.target
         self._names = names
         self._disks = disks
         self._logs = logs
-        self._environment = {
-            **environment,
-            "PYTHONPATH": str(self._target.folder),
-            "PYTHONDONTWRITEBYTECODE": "1",
-        }
+        folder = str(stack.target.folder)
+        self._environment = {**environment, "PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1"}
 
     def replica(self, replica: Replica) -> Command:
         """How a replica is started."""
-        spec = self._target.processes[replica.component]
+        spec = self._stack.target.processes[replica.component]
         values = {
-            **self._values(self._target.region_of(replica.component)),
+            **self._values(self._stack.target.region_of(replica.component)),
             "port": str(replica.port),
             "management_port": str(replica.management_port),
             "replica": str(replica.number),
         }
-        if self._target.disk_of(replica.component):
+        if self._stack.target.disk_of(replica.component):
             values["disk"] = str(self._disks.folder(replica.name))
         fill = _filler(values)
         argv = self._names.command(replica.component, [fill(part) for part in spec.command])
@@ -83,7 +79,7 @@ class Programs:
             name=name,
             argv=tuple(argv),
             log=str(self._logs / f"{name}.log"),
-            cwd=str(self._target.folder),
+            cwd=str(self._stack.target.folder),
             environment={**self._environment, **{key: fill(value) for key, value in told.items()}},
             nice=nice,
         )
@@ -94,12 +90,12 @@ class Programs:
         def plain(name: str) -> str:
             return name.removesuffix(f"-{region}") if region else name
 
-        values = {"python": sys.executable, "target": str(self._target.folder)}
+        values = {"python": sys.executable, "target": str(self._stack.target.folder)}
         for name, address in self._stack.servers.items():
-            if self._target.region_of(name) == region:
+            if self._stack.target.region_of(name) == region:
                 values |= {plain(name): address, f"{plain(name)}.url": self._stack.server_url(name)}
         for edge in self._stack.edges:
-            if self._target.region_of(edge.destination) == region:
+            if self._stack.target.region_of(edge.destination) == region:
                 called = f"{plain(edge.source)}->{plain(edge.destination)}"
                 values[called] = self._names.address(edge)
                 if edge.destination in self._stack.servers:
