@@ -33,7 +33,7 @@ integration: $(MADE_DEV)  ## parts against real servers
 e2e: $(MADE_DEV)  ## the command line on real scenarios
 	$(BIN)/python -m pytest tests/e2e
 
-prove: $(MADE_DEV)  ## run the shipped scenarios again and again and compare with what they claim (takes an hour)
+prove: $(MADE_DEV)  ## run every shipped scenario in every variant and compare with what it claims (takes an hour or more)
 	$(BIN)/python tests/prove.py
 
 bench: $(MADE_DEV)  ## compare the load engine with k6 and plain Locust (needs nginx; takes nine minutes)

@@ -1,9 +1,12 @@
-"""Runs the shipped scenarios again and again and holds every ending against what the scenario claims.
+"""Runs the shipped scenarios and holds every ending against the class that each variant claims (`ends-as`).
 
-    python tests/prove.py                       every claim
-    python tests/prove.py redis --times 10      only the claims whose name contains `redis`, ten times each
+    python tests/prove.py                         every claim, once: for every night
+    python tests/prove.py redis --times 10        only the claims whose name contains `redis`, ten times each
+    python tests/prove.py --table                 runs nothing, only writes the table anew
 
-Prints a table; exits 1 when a claim was not met, or a process or a scratch folder was left behind.
+Runs that were invalid (exit code 5: something else kept the machine too busy) are repeated. What was seen goes into
+scenarios/endings and the table of scenarios/README.md; the exit code is 1 when a claim was not met, or a scratch folder
+was left behind.
 """
 
 from __future__ import annotations
@@ -14,111 +17,64 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-SCENARIOS = Path(__file__).resolve().parent.parent / "scenarios"
-Verdict = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A scenario in a variant, how often it is run, and what must come out each time."""
-
-    scenario: str
-    variant: str
-    times: int
-    says: str
-    holds: Callable[[int, Verdict], bool]
-    options: tuple[str, ...] = ()
-
-    @property
-    def name(self) -> str:
-        return " ".join((self.scenario, self.variant, *self.options))
+import endings
+from endings import INVALID, Claim, Ending
 
 
-def error_rate_outcome(verdict: Verdict) -> str:
-    """The outcome of `error-rate increases by < 1pp`."""
-    return next(
-        one["outcome"]
-        for one in verdict["comparisons"]
-        if one["metric"] == "error-rate" and one["endpoint"] == "" and one["margin"] == 1.0
-    )
-
-
-def ends_as(klass: str) -> Callable[[int, Verdict], bool]:
-    return lambda _code, verdict: verdict["cascade"]["class"] == klass
-
-
-CLAIMS = [
-    Claim("quickstart", "hardened", 10, "passes; errors increase by < 1 point",
-          lambda code, verdict: code == 0 and error_rate_outcome(verdict) == "pass"),
-    Claim("quickstart", "fragile", 10, "fails; errors increase by more",
-          lambda code, verdict: code in (1, 3) and error_rate_outcome(verdict) == "fail"),
-    Claim("redis-outage", "hardened", 1, "passes", lambda code, _verdict: code == 0),
-    Claim("redis-outage", "fragile", 1, "contained", ends_as("contained")),
-    Claim("two-am", "fragile", 3, "metastable", ends_as("metastable")),
-    Claim("two-am", "fragile", 1, "metastable, confirmed: shedding all load ends it",
-          lambda _code, verdict: verdict["cascade"]["hysteresis"] == "confirmed", ("--set", "hysteresis=on")),
-    Claim("two-am", "client-hardened", 3, "cascading", ends_as("cascading")),
-    Claim("two-am", "hardened", 3, "contained, and passes",
-          lambda code, verdict: code == 0 and verdict["cascade"]["class"] == "contained"),
-    Claim("two-am", "fragile", 3, "none", ends_as("none"), ("--only", "baseline")),
-    *(claim
-      for scenario in ("slow-auth", "pool-exhaustion", "rate-limited-api", "network-partition")
-      for claim in (
-          Claim(scenario, "fragile", 3, "cascading", ends_as("cascading")),
-          Claim(scenario, "hardened", 3, "contained, and passes",
-                lambda code, verdict: code == 0 and verdict["cascade"]["class"] == "contained"),
-      )),
-]  # fmt: skip
-
-
-def run(claim: Claim, results: Path) -> tuple[bool, str]:
-    """Run a claim once; whether it held, and the ending in words."""
+def run(claim: Claim, results: Path) -> Ending:
+    """Run a claim once."""
     started = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-m", "harness", "run", str(SCENARIOS / f"{claim.scenario}.yaml"), "--variant", claim.variant,
-         "--json", "--quiet", "--out", str(results), *claim.options],
+        [sys.executable, "-m", "harness", "run", str(endings.SCENARIOS / f"{claim.scenario}.yaml"),
+         "--variant", claim.variant, "--json", "--quiet", "--out", str(results), *claim.options],
         stdout=subprocess.PIPE, text=True, check=False,
     )  # fmt: skip
-    took_s = time.monotonic() - started
     verdict = json.loads(done.stdout)["verdict"] if done.stdout else None
-    if verdict is None:
-        return False, f"exit {done.returncode}, no verdict, {took_s:.0f} s"
-    ending = f"exit {done.returncode}, {verdict['outcome']}, {verdict['cascade']['class']}, {took_s:.0f} s"
-    return claim.holds(done.returncode, verdict), ending
+    return endings.ending_of(verdict, done.returncode, time.monotonic() - started)
 
 
-def left_behind() -> list[str]:
-    """Scratch folders of the harness that still exist."""
-    return [str(path) for path in Path(tempfile.gettempdir()).glob("harness-*")]
+def prove(claim: Claim, times: int, results: Path) -> bool:
+    """Run a claim until there are so many valid runs, or as many invalid ones; whether it held in all of them."""
+    series: list[Ending] = []
+    valid: list[Ending] = []
+    while len(valid) < times and len(series) - len(valid) <= times:
+        series.append(ending := run(claim, results))
+        told = ", ".join(f"{key} {value}" for key, value in ending.items())
+        if ending["exit"] == INVALID:
+            print(f"{claim.name}: invalid, again: {told}", flush=True)
+            continue
+        valid.append(ending)
+        print(f"{claim.name} {len(valid)}/{times}: {'ok' if claim.holds(ending) else 'NOT MET'}: {told}", flush=True)
+    endings.keep(claim, series)
+    return len(valid) == times and all(map(claim.holds, valid))
+
+
+def left_behind() -> set[Path]:
+    """Scratch folders of the harness that exist now."""
+    return set(Path(tempfile.gettempdir()).glob("harness-*"))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("only", nargs="?", default="", help="run only claims whose name contains this")
-    parser.add_argument("--times", type=int, help="how often each (default: as the claim says)")
-    parser.add_argument("--out", type=Path, default=Path("results"))
+    parser.add_argument("only", nargs="?", default="", help="only claims whose name contains this, `two-am fragile`")
+    parser.add_argument("--times", type=int, default=1, help="valid runs of each (default: 1)")
+    parser.add_argument("--out", type=Path, default=Path("results"), help="where the runs' folders go")
+    parser.add_argument("--table", action="store_true", help="run nothing, write the table from what was seen before")
     options = parser.parse_args()
-    before = set(left_behind())
-    rows, ok = [], True
-    for claim in (claim for claim in CLAIMS if options.only in claim.name):
-        times = options.times or claim.times
-        held = 0
-        for number in range(1, times + 1):
-            kept, ending = run(claim, options.out)
-            held += kept
-            print(f"{claim.name} {number}/{times}: {'ok' if kept else 'NOT MET'}: {ending}", flush=True)
-        rows.append(f"| {claim.name} | {claim.says} | {held} of {times} |")
-        ok = ok and held == times
-    print("\n| scenario and variant | claim | held |\n| --- | --- | --- |", *rows, sep="\n")
-    left = sorted(set(left_behind()) - before)
-    if left:
-        print("left behind:", *left)
-    return 0 if ok and not left else 1
+    if options.table:
+        endings.PAGE.write_text(endings.with_table(endings.PAGE.read_text()))
+        return 0
+    chosen = [claim for claim in endings.claims() if options.only in claim.name]
+    if not chosen:
+        parser.error(f"no claim's name contains `{options.only}`")
+    before = left_behind()
+    missed = [claim for claim in chosen if not prove(claim, options.times, options.out)]
+    print("\n".join(f"NOT MET: {claim.name}: {claim.says}" for claim in missed) or f"all {len(chosen)} claims held")
+    left = left_behind() - before
+    print(*(f"left behind: {path}" for path in sorted(left)), sep="\n")
+    return 1 if missed or left else 0
 
 
 if __name__ == "__main__":
