@@ -18,9 +18,11 @@ from record_builder import write_record
 from harness.analysis.verdict import (
     Cascade,
     Comparison,
+    EndpointImpact,
     EndpointSummary,
     Evidence,
     Factor,
+    Impact,
     Interval,
     Onset,
     Recovery,
@@ -423,6 +425,13 @@ def _contained(run_id: str) -> Verdict:
             ),
         ),
         recovery=Recovery(True, 1.4, False, {"catalog": 0.0, "checkout": 1.4}),
+        impact=Impact(
+            0.61,
+            12.0,
+            13.0,
+            570,
+            {"catalog": EndpointImpact(0.0, 0.0, 0.0, 0), "checkout": EndpointImpact(0.92, 12.0, 13.0, 570)},
+        ),
         endpoints=(
             EndpointSummary(
                 "checkout",

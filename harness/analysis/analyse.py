@@ -68,6 +68,7 @@ def analyse(record: Record) -> Verdict:
         repeats=found.repeats,
         fault_times=fault_times(record),
         stop=stop,
+        impact=shown.impact,
         load_and_fault=load_and_fault(_usable(record, judged), _usable(record, without_spike)),
     )
 

@@ -16,6 +16,7 @@ from harness.analysis.criteria import judge_cascade
 from harness.analysis.endpoints import summarise
 from harness.analysis.experiment import Experiment
 from harness.analysis.guard import guarded
+from harness.analysis.impact import measure_impact
 from harness.analysis.paths import has_path
 from harness.analysis.recovery import UNKNOWN, Healing, measure_recovery
 from harness.analysis.seconds import cut_seconds
@@ -27,6 +28,7 @@ from harness.analysis.verdict import (
     Contrast,
     Distribution,
     EndpointSummary,
+    Impact,
     Recovery,
     Usual,
 )
@@ -48,6 +50,7 @@ class PairVerdict:
     comparisons: tuple[Comparison, ...]
     composite: Composite | None
     recovery: Recovery
+    impact: Impact | None
     endpoints: tuple[EndpointSummary, ...]
     table: tuple[Contrast, ...]
     distributions: tuple[Distribution, ...]
@@ -74,6 +77,7 @@ def judge_pair(
         comparisons=comparisons,
         composite=composite,
         recovery=healing.recovery,
+        impact=None if nothing else guarded(lambda: measure_impact(case.pairs, case.seconds), lambda _: None),
         endpoints=summarise(case.pairs, case.seconds, window, case.fault, case.paths),
         table=() if nothing else guarded(lambda: contrasts(case.pairs, case.seconds, experiment), lambda _: ()),
         distributions=() if nothing else guarded(lambda: distributions(case.pairs, case.seconds, seed), lambda _: ()),

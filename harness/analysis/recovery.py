@@ -69,7 +69,7 @@ def measure_recovery(pairs: Mapping[str, Pair], seconds: Seconds, calm: Mapping[
     bins = bins[(bins >= seconds.after.start) & (bins < seconds.after.stop)]
     watched = len(bins)
     traces = {
-        name: _Trace.of(pair, bins, (calm or pairs).get(name, pair)) for name, pair in pairs.items() if name != ALL
+        name: Trace.of(pair, bins, (calm or pairs).get(name, pair)) for name, pair in pairs.items() if name != ALL
     }
     if watched < SHORTEST_S or not traces:
         return Healing(UNKNOWN, watched, 0)
@@ -120,8 +120,8 @@ def needed_s(watched_s: int) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class _Trace:
-    """The seconds after the clear of one endpoint.
+class Trace:
+    """Some seconds of one endpoint, side by side in both arms.
 
     `slow`: arrivals beyond what the baseline's p95 allows. `usual`: the failed share of the baseline arm in all of
     these seconds. `noise_*`: design effects.
@@ -129,6 +129,7 @@ class _Trace:
 
     baseline_n: Floats
     baseline_failed: Floats
+    baseline_slow: Floats
     n: Floats
     failed: Floats
     slow: Floats
@@ -137,12 +138,14 @@ class _Trace:
     noise_slow: float
 
     @staticmethod
-    def of(pair: Pair, bins: Indexes, calm: Pair) -> _Trace:
+    def of(pair: Pair, bins: Indexes, calm: Pair) -> Trace:
+        """The seconds `bins` of an endpoint, with the noise of it in `calm`."""
         one, other = pair.baseline, pair.fault
         n_0, x_0 = one.arrivals[bins].astype(float), one.failed[bins].astype(float)
-        return _Trace(
+        return Trace(
             baseline_n=n_0,
             baseline_failed=x_0,
+            baseline_slow=_slow(one.felt[bins], one.felt[bins], one.middles_ms),
             n=other.arrivals[bins].astype(float),
             failed=other.failed[bins].astype(float),
             slow=_slow(one.felt[bins], other.felt[bins], one.middles_ms),
@@ -151,12 +154,29 @@ class _Trace:
             noise_slow=calm.noise_of_quantile(1 - _SLOW).design_effect,
         )
 
-    def head(self, seconds: int) -> _Trace:
+    def head(self, seconds: int) -> Trace:
         """The first seconds of it."""
-        counts = {
-            name: getattr(self, name)[:seconds] for name in ("baseline_n", "baseline_failed", "n", "failed", "slow")
-        }
-        return replace(self, **counts)
+        names = ("baseline_n", "baseline_failed", "baseline_slow", "n", "failed", "slow")
+        return replace(self, **{name: getattr(self, name)[:seconds] for name in names})
+
+    def too_many_failed(self, failed: Floats) -> Bools:
+        """For each second, whether more failed than in the baseline arm; draws along the first axis, if any."""
+        usual = np.maximum(self.usual, self.baseline_failed / np.maximum(1, self.baseline_n))
+        return ~_within(failed, np.minimum(1.0, usual + _POINTS), self.baseline_n, self.n, self.noise_failed)
+
+    def too_many_slow(self) -> Bools:
+        """For each second, whether more are slow than in the baseline arm, in it and in 5 s that it belongs to."""
+        second = ~_within(self.slow, _SLOW, self.baseline_n, self.n, self.noise_slow) & (self.baseline_n > 0)
+        width = min(ROLLING_S, self.n.size)
+        bad = np.concatenate((np.zeros(width - 1), self._slow_stretches(self.slow, width), np.zeros(width - 1)))
+        seconds = np.arange(self.n.size)
+        return np.asarray(second & (_sum(bad, seconds, seconds + width) > 0), dtype=bool)
+
+    def _slow_stretches(self, slow: Floats, width: int) -> Bools:
+        """For each stretch of `width` seconds, whether more are slow in it than in the baseline arm."""
+        rolls = np.arange(max(0, self.n.size - width + 1))
+        n_0, n = (_sum(counts, rolls, rolls + width) for counts in (self.baseline_n, self.n))
+        return ~_within(_sum(slow, rolls, rolls + width), _SLOW, n_0, n, self.noise_slow) & (n_0 > 0)
 
     def good(self, failed: Floats, slow: Floats) -> Bools:
         """For each second, whether a stretch from it on is as in the baseline arm, and as long as it must be."""
@@ -167,15 +187,11 @@ class _Trace:
 
     def alike(self, starts: Indexes, ends: Indexes, failed: Floats, slow: Floats) -> Bools:
         """Whether the seconds `[start, end)` are as in the baseline arm; draws along the first axis, if any."""
-        usual = np.maximum(self.usual, self.baseline_failed / np.maximum(1, self.baseline_n))
-        second_ok = _within(failed, np.minimum(1.0, usual + _POINTS), self.baseline_n, self.n, self.noise_failed)
-        good: Bools = _sum(~second_ok, starts, ends) == 0
+        good: Bools = _sum(self.too_many_failed(failed), starts, ends) == 0
 
-        rolls = np.arange(max(0, self.n.size - ROLLING_S + 1))
-        n_0, n = (_sum(counts, rolls, rolls + ROLLING_S) for counts in (self.baseline_n, self.n))
-        rolling_ok = _within(_sum(slow, rolls, rolls + ROLLING_S), _SLOW, n_0, n, self.noise_slow) | (n_0 == 0)
-        first = np.minimum(starts, len(rolls))
-        good &= _sum(~rolling_ok, first, np.maximum(first, ends - ROLLING_S + 1)) == 0
+        rolling = self._slow_stretches(slow, ROLLING_S)
+        first = np.minimum(starts, rolling.shape[-1])
+        good &= _sum(rolling, first, np.maximum(first, ends - ROLLING_S + 1)) == 0
 
         n_0, n, x_0 = (_sum(counts, starts, ends) for counts in (self.baseline_n, self.n, self.baseline_failed))
         share = np.minimum(1.0, np.maximum(self.usual, x_0 / np.maximum(1, n_0)) + _POINTS)
@@ -208,7 +224,7 @@ def _slow(baseline: NDArray[np.int32], fault: NDArray[np.int32], middles_ms: Flo
     return (inside[:, -1] - inside[seconds, limit]).astype(float)
 
 
-def _interval(traces: Sequence[_Trace], start: int | None, watched: int) -> Interval:
+def _interval(traces: Sequence[Trace], start: int | None, watched: int) -> Interval:
     """The 2.5 and 97.5 % quantiles of the start over the draws; a second is as exact as it gets.
 
     Of a system that was not seen to recover only the lower limit is known: what was watched.
@@ -246,7 +262,7 @@ def _first(good: Bools) -> int | None:
     return int(good.argmax()) if good.any() else None
 
 
-def _good_at_end(traces: Sequence[_Trace], watched: int) -> int:
+def _good_at_end(traces: Sequence[Trace], watched: int) -> int:
     """How many of the last seconds are good without a gap."""
     lengths = np.arange(min(STRETCH_S, watched), 0, -1)
     starts, ends = watched - lengths, np.full(len(lengths), watched)

@@ -275,6 +275,28 @@ class Recovery:
 
 
 @dataclass(frozen=True, slots=True)
+class EndpointImpact:
+    """How much of one endpoint was hit, from the fault's confirmed injection on: a description, not a test.
+
+    `share`: of the arrivals of the worst second, those that failed or were slow beyond what the baseline arm's same
+    second explains. `seconds`: how many seconds were hit in all; `until_s`: from the injection to the end of the last
+    of them. `failed`: how many arrivals failed beyond the baseline arm's.
+    """
+
+    share: float
+    seconds: float
+    until_s: float
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Impact(EndpointImpact):
+    """The same for all endpoints together, where a second is hit when one of them is."""
+
+    per_endpoint: dict[str, EndpointImpact]
+
+
+@dataclass(frozen=True, slots=True)
 class EndpointSummary:
     """One row of the per-endpoint table, fault window against the same seconds of the baseline.
 
@@ -364,6 +386,7 @@ class Verdict:
     load_and_fault: tuple[LoadAndFault, ...] = ()
     fault_times: tuple[FaultTimes, ...] = ()
     stop: Stop | None = None
+    impact: Impact | None = None
     version: int = VERDICT_VERSION
 
     def to_json(self) -> dict[str, Any]:

@@ -37,10 +37,9 @@ def render_summary(verdict: Verdict) -> str:
     if verdict.comparisons:
         lines += [*_table(verdict), ""]
     klass = words.CLASSES[verdict.cascade.klass]
-    lines += [
-        f"- **Damage: {klass.word.lower()}.** {text(words.extent(verdict))}",
-        f"- **Recovery:** {text(words.recovery(verdict.recovery))}",
-    ]
+    lines.append(f"- **Damage: {klass.word.lower()}.** {text(words.extent(verdict))}")
+    lines += [f"- **Hit:** {text(words.impact(verdict.impact))}"] if verdict.impact else []
+    lines.append(f"- **Recovery:** {text(words.recovery(verdict.recovery))}")
     lines += [f"- **Repeats:** {text(line)}" for line in words.repeats(verdict)]
     for label, found in (("All expectations together", words.together(verdict)), ("Also", words.changes(verdict))):
         lines += [f"- **{label}:** {text(found)}"] if found else []

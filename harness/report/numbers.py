@@ -42,6 +42,11 @@ def share(value: float | None) -> str:
     return f"{text.rstrip('0').rstrip('.')} %"
 
 
+def about(value: float) -> str:
+    """A share that is no more exact than a percent."""
+    return "< 1 %" if 0 < value < 0.005 else f"{value * 100:.0f} %"
+
+
 def milliseconds(value: float | None) -> str:
     """A response time in ms, or in seconds from 10 s on."""
     if value is None or math.isnan(value):

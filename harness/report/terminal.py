@@ -108,10 +108,9 @@ def _measured(comparison: Comparison) -> str:
 
 def _facts(verdict: Verdict, folder: Path) -> list[tuple[str, str]]:
     klass = words.CLASSES[verdict.cascade.klass]
-    facts = [
-        ("damage", f"{klass.icon} {klass.word.lower()}: {_line(words.extent(verdict))}"),
-        ("recovery", _line(words.recovery(verdict.recovery))),
-    ]
+    facts = [("damage", f"{klass.icon} {klass.word.lower()}: {_line(words.extent(verdict))}")]
+    facts += [("hit", _line(words.impact(verdict.impact)))] if verdict.impact else []
+    facts.append(("recovery", _line(words.recovery(verdict.recovery))))
     facts += [("order", _line(words.order(verdict)))] if words.order(verdict) else []
     facts += [("repeats", _line(line)) for line in words.repeats(verdict)]
     facts += [("together", _line(words.together(verdict)))] if words.together(verdict) else []

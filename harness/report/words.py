@@ -6,7 +6,17 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.analysis.verdict import CascadeClass, Comparison, Contrast, Evidence, Interval, Outcome, Recovery, Verdict
+from harness.analysis.verdict import (
+    CascadeClass,
+    Comparison,
+    Contrast,
+    Evidence,
+    Impact,
+    Interval,
+    Outcome,
+    Recovery,
+    Verdict,
+)
 from harness.report import numbers
 
 SURE = 0.05
@@ -175,6 +185,17 @@ def recovery(found: Recovery) -> str:
     if found.recovered and not found.censored:
         return f"{took} after the fault was gone{_between(found.interval)}" if took else "recovered"
     return f"not recovered in the {took} watched" if took else "not recovered"
+
+
+def impact(found: Impact | None) -> str:
+    """What share of the requests was hit at most, for how long, and how many failed; "" where nothing was watched."""
+    if found is None:
+        return ""
+    if not found.share:
+        return "no second differs from the baseline's"
+    until = f", until {numbers.seconds(found.until_s)} after the fault began" if found.until_s > found.seconds else ""
+    failed = "none failed" if not found.failed else f"{numbers.whole(found.failed)} failed"
+    return f"at most {numbers.about(found.share)} of requests, for {numbers.seconds(found.seconds)}{until}; {failed}"
 
 
 def _between(interval: Interval) -> str:

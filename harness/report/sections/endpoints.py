@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from harness.analysis.verdict import EndpointSummary
-from harness.report import numbers
+from harness.analysis.verdict import EndpointImpact, EndpointSummary
+from harness.report import numbers, words
 from harness.report.context import Context
 from harness.report.markup import Content, el, join, table
 from harness.report.sections import Part, section
@@ -15,6 +15,8 @@ _HEADER = (
     "Requests",
     "Failed",
     "Failed after it",
+    "Hit at most",
+    "Hit for",
     "p50, ms",
     "p95, ms",
     "p99, ms",
@@ -35,14 +37,21 @@ def endpoints(context: Context) -> Part | None:
     )
     if context.verdict.repeats is not None and context.verdict.repeats.used > 1:
         intro += " The numbers are those of the worst pair of runs."
+    impact = context.verdict.impact
+    if impact is not None:
+        intro += (
+            f" Hit, all together: {words.impact(impact)}. “Hit at most” is the share of the requests of the worst "
+            "second, from the fault on, that failed or were slow beyond the same second of the baseline; “hit for” "
+            "is how many seconds differ by more than chance."
+        )
     content = join(
         el("p", intro, class_="words"),
         table(
             "Baseline → with the fault, in the seconds of the fault; the worst first",
             _HEADER,
-            [_row(endpoint) for endpoint in rows[:_MANY]],
+            [_row(endpoint, impact and impact.per_endpoint.get(endpoint.endpoint)) for endpoint in rows[:_MANY]],
             class_="wide",
-            numeric=range(2, 9),
+            numeric=range(2, 11),
         ),
     )
     if len(rows) > _MANY:
@@ -50,7 +59,7 @@ def endpoints(context: Context) -> Part | None:
     return Part(content)
 
 
-def _row(e: EndpointSummary) -> list[Content]:
+def _row(e: EndpointSummary, hit: EndpointImpact | None) -> list[Content]:
     path = {True: "yes", False: "no", None: numbers.NONE}[e.declared_path]
     errors = sorted(e.errors_fault.items(), key=lambda item: (-item[1], item[0]))
     return [
@@ -59,6 +68,8 @@ def _row(e: EndpointSummary) -> list[Content]:
         _both(numbers.whole(e.arrivals_baseline), numbers.whole(e.arrivals_fault)),
         _both(numbers.share(e.error_rate_baseline), _loud(e.error_rate_baseline, e.error_rate_fault)),
         _loud(e.error_rate_baseline, e.error_rate_after),
+        numbers.NONE if hit is None else numbers.about(hit.share),
+        numbers.NONE if hit is None else numbers.seconds(hit.seconds),
         _both(numbers.number(e.p50_baseline_ms), numbers.number(e.p50_fault_ms)),
         _both(numbers.number(e.p95_baseline_ms), numbers.number(e.p95_fault_ms)),
         _both(numbers.number(e.p99_baseline_ms), numbers.number(e.p99_fault_ms)),

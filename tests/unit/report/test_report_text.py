@@ -13,7 +13,7 @@ from record_builder import build_record
 from rich.console import Console
 
 from harness.analysis.analyse import analyse
-from harness.analysis.verdict import Cascade, Interval, Recovery, Validity, Verdict
+from harness.analysis.verdict import Cascade, Impact, Interval, Recovery, Validity, Verdict
 from harness.record.reader import Record, read
 from harness.report import numbers, words
 from harness.report.html import render_html
@@ -217,6 +217,14 @@ def test_recovery_in_words() -> None:
     assert words.recovery(around) == "4 s after the fault was gone (3 s to 6 s)"
     assert words.recovery(Recovery(False, 30.0, True, {})) == "not recovered in the 30 s watched"
     assert words.recovery(Recovery(None, None, False, {})) == "can't be judged"
+
+
+def test_impact_is_said_in_words():
+    assert words.impact(None) == ""
+    assert words.impact(Impact(0.0, 0.0, 0.0, 0, {})) == "no second differs from the baseline's"
+    assert words.impact(Impact(0.488, 3.0, 3.0, 152, {})) == "at most 49 % of requests, for 3 s; 152 failed"
+    late = words.impact(Impact(0.001, 2.0, 9.5, 0, {}))
+    assert late == "at most < 1 % of requests, for 2 s, until 9.5 s after the fault began; none failed"
 
 
 def test_first_sentence_is_set_apart_from_the_rest() -> None:
