@@ -277,6 +277,19 @@ def test_an_acknowledged_order_is_committed(boot, servers):
     assert set(acknowledged) <= stored
 
 
+@pytest.mark.parametrize(("preset", "asked"), [("fragile", 4), ("hardened", 1)])
+def test_a_product_that_many_miss_is_asked_for_once_when_hardened(boot, preset, asked):
+    shop = boot(preset, {"product_time": "1s", "pool_wait": "10s"})
+    with ThreadPoolExecutor(4) as clients:
+        answers = list(clients.map(shop.get, ["/product/7"] * 4))
+    assert [status for status, _ in answers] == [200] * 4
+    told = [shop.metric(name) for name in ("cache_misses_total", "cache_coalesced_total")]
+    assert told == [4, 4 - asked]
+    assert shop.metric("attempts_total", to="postgres") == asked
+    assert shop.get("/product/7")[0] == 200
+    assert shop.metric("cache_hits_total") == 1
+
+
 def test_reset_brings_the_same_shop_back(boot, servers):
     def contents():
         with psycopg.connect(f"postgresql://postgres@{servers['postgres']}/postgres") as connection:

@@ -16,9 +16,11 @@ from flask.typing import ResponseReturnValue
 from shop.breaker import Breaker
 from shop.cache import Cache
 from shop.catalogue import PRODUCTS
+from shop.database import NAME as DATABASE
 from shop.database import Database, Order
 from shop.dependency import Dependency
 from shop.errors import Unavailable
+from shop.flight import SingleFlight
 from shop.limits import Bulkhead
 from shop.metrics import Metrics
 from shop.remote import FAILURES, Remote
@@ -36,6 +38,7 @@ class Shop:
     metrics: Metrics
     database: Database
     cache: Cache
+    flights: SingleFlight[bytes | None]
     auth: Remote
     payments: Remote
 
@@ -71,6 +74,12 @@ def build(settings: Settings, addresses: Mapping[str, str]) -> Shop:
         metrics=metrics,
         database=Database(addresses["DATABASE_URL"], settings, metrics),
         cache=Cache(addresses["REDIS_URL"], settings.redis_timeout_seconds, metrics, breakers["redis"]),
+        flights=SingleFlight(
+            DATABASE,
+            enabled=settings.cache_single_flight,
+            wait_s=settings.pool_wait_seconds,
+            coalesced=metrics.cache_coalesced,
+        ),
         auth=remote("auth", settings.auth_timeout_seconds, settings.auth_retries),
         payments=remote("payments", settings.payments_timeout_seconds, settings.payments_retries),
     )
@@ -150,11 +159,15 @@ def _cached_product(shop: Shop, product_id: int) -> bytes | None:
     except Unavailable:
         if not shop.settings.cache_fallback:
             raise
-        return _read_product(shop, product_id)
+        return shop.flights.get(key, lambda: _read_product(shop, product_id))
     if body is not None:
         shop.metrics.cache_hits.inc()
         return body
     shop.metrics.cache_misses.inc()
+    return shop.flights.get(key, lambda: _refill(shop, key, product_id))
+
+
+def _refill(shop: Shop, key: str, product_id: int) -> bytes | None:
     body = _read_product(shop, product_id)
     if body is not None:
         try:

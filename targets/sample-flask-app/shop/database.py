@@ -20,7 +20,7 @@ from shop.metrics import Metrics
 from shop.settings import Settings
 
 NAME = "postgres"
-_PRODUCT = "select id, name, price_cents from shop.products where id = %s"
+_PRODUCT = "select id, name, price_cents from shop.products, pg_sleep(%s) where id = %s"
 _ORDER = "select id, key, product_id, quantity, total_cents from shop.orders where key = %s"
 # One statement, so that an order is exactly three round trips: BEGIN, this, COMMIT. The sleep stands for the work of
 # a real query. A key that is there already gives the order that has it, also when that one was committed meanwhile.
@@ -53,6 +53,7 @@ class Database:
 
     def __init__(self, url: str, settings: Settings, metrics: Metrics) -> None:
         self._hold_seconds = settings.hold_seconds
+        self._product_seconds = settings.product_seconds
         self._dependency = Dependency(NAME, metrics, failures=(psycopg.Error,), breaker=Breaker(0, 0.0))
         self._lock = threading.Lock()
         self._in_use = 0
@@ -91,7 +92,7 @@ class Database:
 
     def product(self, product_id: int) -> dict[str, Any] | None:
         """A product's `id`, `name` and `price_cents`, or None."""
-        row = self._fetch(_PRODUCT, product_id)
+        row = self._fetch(_PRODUCT, self._product_seconds, product_id)
         return dict(zip(("id", "name", "price_cents"), row, strict=True)) if row else None
 
     def order(self, key: str) -> Order | None:
@@ -111,9 +112,9 @@ class Database:
         assert row is not None
         return Order(*row)
 
-    def _fetch(self, query: str, value: object) -> tuple[Any, ...] | None:
+    def _fetch(self, query: str, *values: object) -> tuple[Any, ...] | None:
         with self._connection() as connection:
-            return self._dependency.call(lambda: connection.execute(query, (value,)).fetchone())
+            return self._dependency.call(lambda: connection.execute(query, values).fetchone())
 
     @contextmanager
     def _connection(self) -> Iterator[psycopg.Connection[Any]]:

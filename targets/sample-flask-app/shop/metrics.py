@@ -21,6 +21,9 @@ class Metrics:
         self.retries = Counter("retries", "Calls made again after a failure.", ["to"], registry=self._registry)
         self.cache_hits = Counter("cache_hits", "Products found in the cache.", registry=self._registry)
         self.cache_misses = Counter("cache_misses", "Products not found in the cache.", registry=self._registry)
+        self.cache_coalesced = Counter(
+            "cache_coalesced", "Products that another request was fetching already.", registry=self._registry
+        )
         self.breaker_state = Gauge(
             "breaker_state", "0 closed, 1 half open (a trial is on its way), 2 open.", ["to"], registry=self._registry
         )

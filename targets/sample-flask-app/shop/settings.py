@@ -19,6 +19,7 @@ class Settings:
 
     threads: int = 16
     hold_seconds: float = 0.08
+    product_seconds: float = 0.0
     pool_size: int = 5
     pool_wait_seconds: float = 30.0
     pool_reconnect_seconds: float = 300.0
@@ -28,6 +29,7 @@ class Settings:
     redis_timeout_seconds: float = 5.0
     cache_fallback: bool = False
     cache_ttl_seconds: float = 60.0
+    cache_single_flight: bool = False
     auth_timeout_seconds: float = 30.0
     auth_retries: int = 2
     payments_timeout_seconds: float = 30.0

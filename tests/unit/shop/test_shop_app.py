@@ -185,7 +185,8 @@ def test_the_management_port_tells_metrics_health_and_readiness(shop_with):
         *("workers_busy", "workers_limit", "queue_length"),
         *("pool_in_use", "pool_size", "pool_waiting", "pool_wait_seconds", "breaker_open"),
         *("requests_total", "errors_total", "attempts_total", "retries_total"),
-        *("cache_hits_total", "cache_misses_total", "dependency_seconds_sum", "dependency_seconds_count"),
+        *("cache_hits_total", "cache_misses_total", "cache_coalesced_total"),
+        *("dependency_seconds_sum", "dependency_seconds_count"),
     } <= names
 
 
