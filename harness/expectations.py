@@ -7,13 +7,16 @@
                 | "goodput" [of] "decreases by <" PERCENTAGE
     limit       = "error-rate" [of] "<" PERCENTAGE
                 | quantile [of] "<" DURATION
+                | "failures" [of] "<" COUNT
     of          = "of" ["successes of"] ENDPOINT                ("successes of" only with a quantile)
     quantile    = "p" NUMBER                                     (p50, p95, p99.9: above 0 and below 100)
+    COUNT       = a number of requests
     CLASS       = "none" | "contained" | "cascading" | "metastable"
 
 Without `of` a metric is over all endpoints together. An endpoint whose name has spaces, or is `successes`, is written
 in double quotes. `error-rate` counts arrivals, the last attempt decides. `p95 of X` is the response time over all
 arrivals of X, a failed one counting as the client's timeout at least; `p95 of successes of X` leaves failures out.
+`failures` is how many arrivals failed, from the fault's beginning to the end of its arm; `failures < 1` asks for none.
 `no cascade` holds for the classes `none` and `contained`; `cascade is X` asks for exactly X.
 """
 
@@ -27,7 +30,7 @@ from typing import Literal, NoReturn
 from harness import units
 from harness.errors import nearest
 
-Form = Literal["change", "limit", "recovery", "cascade"]
+Form = Literal["change", "limit", "count", "recovery", "cascade"]
 Unit = Literal["pp", "%", "ms", "s", ""]
 CASCADE_CLASSES = ("none", "contained", "cascading", "metastable")
 
@@ -35,7 +38,7 @@ _PER_BASE: dict[Unit, int] = {"pp": 100, "%": 100, "ms": 1000, "s": 1, "": 1}
 _TOKEN = re.compile(r'"(?P<quoted>[^"]*)"|[<>]|[^\s<>"]+')
 _PLAIN_NAME = re.compile(r'[^\s<>"]+')
 _QUANTILE = re.compile(r"p(?P<percent>[0-9]{1,2}(?:\.[0-9]{1,4})?)")
-_OPENINGS = ("error-rate", "goodput", "p50", "p95", "p99", "p99.9", "recovers", "no", "cascade")
+_OPENINGS = ("error-rate", "goodput", "failures", "p50", "p95", "p99", "p99.9", "recovers", "no", "cascade")
 
 
 class ExpectationError(ValueError):
@@ -51,10 +54,10 @@ class ExpectationError(ValueError):
 class Expectation:
     """One sentence of `expect`.
 
-    `metric` is `error-rate`, `goodput`, `p50`..`p99.9`, `recovery` or `cascade`; `endpoint` is "" for all together.
-    `change`: fault against baseline stays below `margin`; `limit`: the fault arm's own value does.
-    `margin` is in `unit` (5.0 of `%`, 1.0 of `pp`, 300.0 of `ms`, 10.0 of `s`); None for `cascade`, which lists the
-    `classes` that satisfy it.
+    `metric` is `error-rate`, `goodput`, `p50`..`p99.9`, `failures`, `recovery` or `cascade`; `endpoint` is "" for all
+    together. `change`: fault against baseline stays below `margin`; `limit`, `count`: the fault arm's own value does.
+    `margin` is in `unit` (5.0 of `%`, 1.0 of `pp`, 300.0 of `ms`, 10.0 of `s`; requests have none); None for `cascade`,
+    which lists the `classes` that satisfy it.
     """
 
     form: Form
@@ -83,7 +86,7 @@ class Expectation:
         if self.form == "recovery":
             return f"recovers within {margin}"
         change = "decreases by <" if self.metric == "goodput" else "increases by <"
-        relation = "<" if self.form == "limit" else change
+        relation = "<" if self.form in ("limit", "count") else change
         return f"{_subject(self.metric, self.endpoint, self.successes_only)} {relation} {margin}"
 
 
@@ -149,8 +152,9 @@ def parse_abort(text: str) -> AbortCondition:
     """Read one sentence of `abort-when`, such as `error-rate > 50% for 5s`. Raises ExpectationError."""
     words = _Words(text)
     metric, endpoint, successes_only = _read_subject(words)
-    if metric == "goodput":
-        raise ExpectationError("goodput has no absolute form", position=0, remedy="use `error-rate` or a quantile")
+    if metric in ("goodput", "failures"):
+        why = "has no absolute form" if metric == "goodput" else "are counted when the run is over"
+        raise ExpectationError(f"{metric} {why}", position=0, remedy="use `error-rate` or a quantile")
     sign: Literal["<", ">"] = ">" if words.take(">", "<") == ">" else "<"
     margin, unit = _read_limit(words, metric)
     words.take("for")
@@ -161,7 +165,7 @@ def parse_abort(text: str) -> AbortCondition:
 
 def _read_subject(words: _Words) -> tuple[str, str, bool]:
     metric = words.next.text
-    if words.next.quoted or (metric not in ("error-rate", "goodput") and _quantile(metric) is None):
+    if words.next.quoted or (metric not in ("error-rate", "goodput", "failures") and _quantile(metric) is None):
         words.fail("expected a metric", nearest(metric, _OPENINGS))
     words.take(metric)
     if not words.next_is("of"):
@@ -177,6 +181,9 @@ def _read_subject(words: _Words) -> tuple[str, str, bool]:
 
 
 def _read_relation(words: _Words, metric: str) -> tuple[Form, float, Unit]:
+    if metric == "failures":
+        words.take("<")
+        return "count", words.quantity("", _parse_count), ""
     if metric == "goodput":
         words.take("decreases")
     elif words.take("increases", "<") == "<":
@@ -194,6 +201,12 @@ def _read_limit(words: _Words, metric: str) -> tuple[float, Unit]:
     if metric == "error-rate":
         return words.quantity("%", units.parse_percentage), "%"
     return words.quantity("ms", units.parse_duration), "ms"
+
+
+def _parse_count(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,9}", text):
+        raise units.UnitError(f"expected a number of requests such as `1`, got `{text}`")
+    return int(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +293,8 @@ def _subject(metric: str, endpoint: str, successes_only: bool) -> str:
 
 def _quantity(margin: float, unit: Unit) -> str:
     base = margin / _PER_BASE[unit]
+    if not unit:
+        return f"{base:.0f}"
     if unit in ("ms", "s"):
         return units.format_duration(base)
     return units.format_points(base) if unit == "pp" else units.format_percentage(base)

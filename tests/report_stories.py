@@ -22,6 +22,7 @@ from harness.analysis.verdict import (
     EndpointSummary,
     Evidence,
     Factor,
+    Failures,
     Impact,
     Interval,
     Onset,
@@ -349,6 +350,11 @@ def _collapsed(run_id: str) -> Verdict:
                 1.0,
                 {"timeout": 241},
             ),
+        ),
+        failures=(
+            Failures("", 5204, 2, 5204, 4310),
+            Failures("catalog", 1702, 2, 1702, 1301),
+            Failures("checkout", 3502, 0, 3502, 3009),
         ),
         validity=Validity(True, ()),
     )

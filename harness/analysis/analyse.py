@@ -66,6 +66,7 @@ def analyse(record: Record) -> Verdict:
         distributions=shown.distributions,
         usual=shown.usual,
         repeats=found.repeats,
+        failures=shown.failures,
         fault_times=fault_times(record),
         stop=stop,
         impact=shown.impact,

@@ -9,7 +9,7 @@ hold, which needs no correction.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from harness.analysis.cells import ALL, Pair
 from harness.analysis.decision import decide
@@ -17,7 +17,7 @@ from harness.analysis.family import ALPHA, METHOD, Look, adjust, look_at
 from harness.analysis.guard import guarded
 from harness.analysis.recovery import STRETCH_S, Healing
 from harness.analysis.seconds import Seconds
-from harness.analysis.verdict import Cascade, Comparison, Composite, Interval, Outcome
+from harness.analysis.verdict import Cascade, Comparison, Composite, Failures, Interval, Outcome
 from harness.expectations import Expectation, ExpectationError
 
 _NO_INTERVAL = Interval(None, None)
@@ -27,6 +27,7 @@ _NO_INTERVAL = Interval(None, None)
 class Material:
     """What expectations are held against. `successes` are the pairs of successful arrivals alone.
 
+    `failures` are those of each endpoint, "" for all.
     `problem`: why the arms cannot be compared, else "". `missing`: planned faults that were never confirmed active,
     `faults`: those that were.
     """
@@ -39,6 +40,7 @@ class Material:
     problem: str
     missing: tuple[str, ...]
     faults: tuple[str, ...]
+    failures: Mapping[str, Failures] = field(default_factory=dict)
 
 
 def compare_all(
@@ -90,6 +92,8 @@ def compare(text: str, expectation: Expectation, material: Material) -> tuple[Co
         found = _compare_class(text, expectation, material)
     elif expectation.form == "recovery":
         found = _compare_recovery(text, expectation, material)
+    elif expectation.form == "count":
+        found = _compare_count(text, expectation, material)
     else:
         found, look = _compare_number(text, expectation, material)
     if material.missing and found.outcome == "pass":
@@ -150,6 +154,27 @@ def _compare_recovery(text: str, expectation: Expectation, material: Material) -
     return _worded(text, expectation, outcome, why, seconds=recovery.seconds, interval=interval)
 
 
+def _compare_count(text: str, expectation: Expectation, material: Material) -> Comparison:
+    found, most = material.failures.get(expectation.endpoint), expectation.margin or 0.0
+    if found is None or not found.arrivals_fault:
+        what = f"`{expectation.endpoint}`" if expectation.endpoint else "the system"
+        return undecided(text, expectation, f"nobody asked {what} for anything from the fault's beginning on")
+    why = (
+        f"{found.failed_fault:,} of {found.arrivals_fault:,} requests failed from the fault's beginning on, "
+        f"{found.failed_baseline:,} of {found.arrivals_baseline:,} in the same time without it; "
+        f"fewer than {most:,.0f} may"
+    )
+    return replace(
+        undecided(text, expectation, why),
+        baseline=float(found.failed_baseline),
+        fault=float(found.failed_fault),
+        difference=float(found.failed_fault),
+        outcome="pass" if found.failed_fault < most else "fail",
+        n_baseline=found.arrivals_baseline,
+        n_fault=found.arrivals_fault,
+    )
+
+
 def _compare_number(text: str, expectation: Expectation, material: Material) -> tuple[Comparison, Look | None]:
     pairs = material.successes if expectation.successes_only else material.pairs
     pair, where = pairs.get(expectation.endpoint or ALL), material.seconds.during
@@ -206,7 +231,7 @@ def _worded(
 
 
 def _phase(expectation: Expectation | None) -> str:
-    phases = {"change": "fault", "limit": "fault", "recovery": "after"}
+    phases = {"change": "fault", "limit": "fault", "recovery": "after", "count": "fault and after"}
     return phases.get(expectation.form, "") if expectation else ""
 
 

@@ -15,6 +15,7 @@ from harness.analysis.comparisons import Material, compare_all
 from harness.analysis.criteria import judge_cascade
 from harness.analysis.endpoints import summarise
 from harness.analysis.experiment import Experiment
+from harness.analysis.failures import count_failures
 from harness.analysis.guard import guarded
 from harness.analysis.impact import measure_impact
 from harness.analysis.paths import has_path
@@ -28,6 +29,7 @@ from harness.analysis.verdict import (
     Contrast,
     Distribution,
     EndpointSummary,
+    Failures,
     Impact,
     Recovery,
     Usual,
@@ -52,6 +54,7 @@ class PairVerdict:
     recovery: Recovery
     impact: Impact | None
     endpoints: tuple[EndpointSummary, ...]
+    failures: tuple[Failures, ...]
     table: tuple[Contrast, ...]
     distributions: tuple[Distribution, ...]
     usual: tuple[Usual, ...]
@@ -69,8 +72,9 @@ def judge_pair(
             lambda: judge_cascade(record, case, window, healing),
             lambda why: cascades.unknown(f"How far the damage went can't be told: {why}."),
         )
-    comparisons, composite = compare_all(asked, _material(case, asked, cascade, healing), seed)
     nothing = experiment.problem != ""
+    failures = {} if nothing else _failures(record, case)
+    comparisons, composite = compare_all(asked, _material(case, asked, cascade, healing, failures), seed)
     return PairVerdict(
         experiment=experiment,
         cascade=cascade,
@@ -79,6 +83,7 @@ def judge_pair(
         recovery=healing.recovery,
         impact=None if nothing else guarded(lambda: measure_impact(case.pairs, case.seconds), lambda _: None),
         endpoints=summarise(case.pairs, case.seconds, window, case.fault, case.paths),
+        failures=tuple(failures.values()),
         table=() if nothing else guarded(lambda: contrasts(case.pairs, case.seconds, experiment), lambda _: ()),
         distributions=() if nothing else guarded(lambda: distributions(case.pairs, case.seconds, seed), lambda _: ()),
         usual=guarded(lambda: usual(case.pairs), lambda _: ()),
@@ -120,7 +125,17 @@ def _unseen(record: Record, case: Case) -> Cascade:
     return cascades.unknown(f"How far the damage went can't be told: {case.experiment.problem}.")
 
 
-def _material(case: Case, asked: Sequence[Asked], cascade: Cascade, healing: Healing) -> Material:
+def _failures(record: Record, case: Case) -> Mapping[str, Failures]:
+    """From the moment on in which the first fault was begun, which is before its effect was seen."""
+    window, fault = case.experiment.window, case.experiment.fault
+    assert window is not None, "without a window there is nothing to compare"
+    begun_ns = [event.t_ns for event in record.events if event.arm == fault and event.kind == "fault.requested"]
+    return count_failures(case.baseline, case.fault, min([window.active_ns, *begun_ns]), case.experiment.watched_to_ns)
+
+
+def _material(
+    case: Case, asked: Sequence[Asked], cascade: Cascade, healing: Healing, failures: Mapping[str, Failures]
+) -> Material:
     successes: Mapping[str, Pair] = {}
     if any(isinstance(found, Expectation) and found.successes_only for _, found in asked):
         successes = case.count(case.baseline.only(~case.baseline.failed), case.fault.only(~case.fault.failed))
@@ -134,4 +149,5 @@ def _material(case: Case, asked: Sequence[Asked], cascade: Cascade, healing: Hea
         problem=case.experiment.problem,
         missing=window.missing if window is not None else (),
         faults=window.faults if window is not None else (),
+        failures=failures,
     )

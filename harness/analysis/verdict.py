@@ -31,10 +31,10 @@ class Comparison:
     """One expectation held against the record.
 
     `expectation` is the scenario's own words. `endpoint` is "" for all endpoints together. `metric` is `error-rate`,
-    `p50`..`p99.9`, `goodput`, `recovery` or `cascade`. `unit` is that of `difference`, `interval` and `margin`
-    (`pp`, `%`, `ms`, `s`, `1/s`, or "" for words). `phase` says which seconds were compared. `why` is one sentence.
-    `interval` has the two-sided `confidence`. `p_adjusted`: how likely so much beyond the margin would be if the truth
-    were just at it, for all expectations of the run taken together; None where there is no number.
+    `p50`..`p99.9`, `goodput`, `failures`, `recovery` or `cascade`. `unit` is that of `difference`, `interval` and
+    `margin` (`pp`, `%`, `ms`, `s`, `1/s`, or "" for words and counts). `phase` says which seconds were compared. `why`
+    is one sentence. `interval` has the two-sided `confidence`. `p_adjusted`: how likely so much beyond the margin would
+    be if the truth were just at it, for all expectations of the run taken together; None where there is no number.
     """
 
     expectation: str
@@ -322,6 +322,21 @@ class EndpointSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class Failures:
+    """Requests of an endpoint ("" for all) from the fault's beginning to the end of the arm, and how many failed.
+
+    The baseline arm's are those of the same seconds. The last attempt decides. What was in flight when the fault's
+    action began counts; nothing is estimated.
+    """
+
+    endpoint: str
+    arrivals_baseline: int
+    failed_baseline: int
+    arrivals_fault: int
+    failed_fault: int
+
+
+@dataclass(frozen=True, slots=True)
 class FaultTimes:
     """When a fault really happened in an arm, in seconds since the arm's start; None for what was not seen.
 
@@ -384,6 +399,7 @@ class Verdict:
     usual: tuple[Usual, ...] = ()
     repeats: Repeats | None = None
     load_and_fault: tuple[LoadAndFault, ...] = ()
+    failures: tuple[Failures, ...] = ()
     fault_times: tuple[FaultTimes, ...] = ()
     stop: Stop | None = None
     impact: Impact | None = None

@@ -39,6 +39,7 @@ def render_summary(verdict: Verdict) -> str:
     klass = words.CLASSES[verdict.cascade.klass]
     lines.append(f"- **Damage: {klass.word.lower()}.** {text(words.extent(verdict))}")
     lines += [f"- **Hit:** {text(words.impact(verdict.impact))}"] if verdict.impact else []
+    lines += [f"- **Failed:** {text(found)}"] if (found := words.failures(verdict)) else []
     lines.append(f"- **Recovery:** {text(words.recovery(verdict.recovery))}")
     lines += [f"- **Repeats:** {text(line)}" for line in words.repeats(verdict)]
     for label, found in (("All expectations together", words.together(verdict)), ("Also", words.changes(verdict))):

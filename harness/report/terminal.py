@@ -110,6 +110,7 @@ def _facts(verdict: Verdict, folder: Path) -> list[tuple[str, str]]:
     klass = words.CLASSES[verdict.cascade.klass]
     facts = [("damage", f"{klass.icon} {klass.word.lower()}: {_line(words.extent(verdict))}")]
     facts += [("hit", _line(words.impact(verdict.impact)))] if verdict.impact else []
+    facts += [("failed", _line(words.failures(verdict)))] if words.failures(verdict) else []
     facts.append(("recovery", _line(words.recovery(verdict.recovery))))
     facts += [("order", _line(words.order(verdict)))] if words.order(verdict) else []
     facts += [("repeats", _line(line)) for line in words.repeats(verdict)]

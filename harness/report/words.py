@@ -157,6 +157,22 @@ def changes(verdict: Verdict) -> str:
     )
 
 
+def failures(verdict: Verdict) -> str:
+    """How many requests failed from the fault's beginning on, and where most of them; "" where nothing was counted."""
+    if not verdict.failures:
+        return ""
+    everything, *endpoints = verdict.failures
+    told = (
+        f"{numbers.whole(everything.failed_fault)} of {numbers.whole(everything.arrivals_fault)} requests failed "
+        f"from the fault's beginning on ({numbers.whole(everything.failed_baseline)} of "
+        f"{numbers.whole(everything.arrivals_baseline)} in the same time without it)"
+    )
+    worst = sorted((one for one in endpoints if one.failed_fault), key=lambda one: (-one.failed_fault, one.endpoint))
+    listed = ", ".join(f"{one.endpoint} {numbers.whole(one.failed_fault)}" for one in worst[:_STEPS])
+    more = f" and {len(worst) - _STEPS} more endpoints" if len(worst) > _STEPS else ""
+    return f"{told}: {listed}{more}" if listed else told
+
+
 def subject(comparison: Comparison | Contrast) -> str:
     """What was compared, for people: `error rate, all endpoints`, `p95 response time of checkout`."""
     return subject_of(comparison.metric, comparison.endpoint)
@@ -168,6 +184,7 @@ def subject_of(metric: str, endpoint: str) -> str:
         "error-rate": "error rate",
         "goodput": "goodput (useful answers per second)",
         "attempts": "attempts per request",
+        "failures": "failed requests",
         "recovery": "time to recovery",
         "cascade": "how far the damage spread",
     }

@@ -137,6 +137,7 @@ Sentence = Annotated[
                 "error-rate of checkout < 2%",
                 "p95 of checkout increases by < 50%",
                 "goodput decreases by < 5%",
+                "failures of checkout < 1",
                 "recovers within 10s",
                 "no cascade",
             ],

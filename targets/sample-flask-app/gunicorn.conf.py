@@ -1,5 +1,6 @@
 """gunicorn's settings for the shop, auth and payments; one worker process each, so that every limit is in one place."""
 
+import math
 import os
 import resource
 from pathlib import Path
@@ -19,7 +20,8 @@ threads = _settings.threads
 worker_connections = max(1000, _descriptors - 500)
 # Longer than any client keeps an idle connection, so that none is closed under a request on its way.
 keepalive = 120
-graceful_timeout = round(_settings.graceful_timeout_seconds)
+# gunicorn counts from SIGTERM on, the shop from when it accepts no more.
+graceful_timeout = math.ceil(_settings.shutdown_delay_seconds) + round(_settings.graceful_timeout_seconds)
 # A worker that is paused on purpose must not be killed by its master for it.
 timeout = 0
 # The heartbeat file: memory only, and no folder of ours needs to be writable.
@@ -36,9 +38,10 @@ def on_starting(_server):
 
 
 def post_worker_init(worker):
-    """Open the management port in the worker process, beside the request threads."""
+    """Open the management port in the worker process, beside the request threads; tell the worker how to leave."""
     service = Service.of(worker.wsgi)
-    service.attach(worker.tpool)
+    service.attach(worker.tpool, lambda: worker.leaving)
+    worker.shutdown_delay_s = _settings.shutdown_delay_seconds
     port = os.environ.get("MANAGEMENT_PORT")
     if port:
         service.management(int(port), os.environ.get("MANAGEMENT_HOST", LOOPBACK)).start()

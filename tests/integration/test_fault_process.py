@@ -202,6 +202,25 @@ def test_a_rolling_restart_replaces_all_and_drops_nothing(bench: Bench) -> None:
     assert counts["dropped"] == 0
 
 
+def test_an_eviction_in_a_deploy_is_one_replica_more(bench: Bench) -> None:
+    before = pids(bench, *APP)
+    deploy = "rolling-restart: {on: app, at: 1s, for: 9s, pre-stop: 500ms, evict: 200ms}"
+    with bench.during(deploy, timeout_s=20):
+        assert wait_for(lambda: len(bench.moves) >= 4, timeout_s=20)
+    out = [(kind, name) for kind, _, name in sorted(bench.moves, key=lambda move: move[1])]
+    assert {name for _, name in out[:2]} == set(APP), "app-2 goes before app-1 is back"
+    assert sorted(out) == sorted((kind, name) for kind in ("stopped", "started") for name in APP), "each one once"
+    after = pids(bench, *APP)
+    assert all(before[name] != after[name] for name in APP)
+
+
+def test_an_eviction_that_finds_the_deploy_over_is_told(bench: Bench) -> None:
+    timeline = bench.timeline(*bench.plan("rolling-restart: {on: app, at: 1s, for: 20s, evict: 19s}"))
+    timeline.start(now_ns())
+    timeline.finish()
+    assert "was over before anything could be evicted" in str(timeline.errors[0])
+
+
 def test_a_rolling_restart_that_gets_too_little_time_is_told(bench: Bench) -> None:
     timeline = bench.timeline(*bench.plan("rolling-restart: {on: app, at: 1s, for: 1s, min-ready: 400ms}"))
     timeline.start(now_ns())

@@ -1,6 +1,7 @@
 """The shop as it is run: gunicorn, PostgreSQL and Valkey, both presets, as target.yaml says."""
 
 import contextlib
+import http.client
 import json
 import os
 import re
@@ -73,9 +74,13 @@ def servers():
 class Stack:
     """A running shop with one replica."""
 
-    def __init__(self, ports, addresses):
+    def __init__(self, ports, addresses, processes):
+        self.processes = processes
         self.addresses = addresses
         self._ports = ports
+
+    def address(self, component):
+        return f"127.0.0.1:{self._ports[component]['port']}"
 
     def get(self, path, component="app", kind="port", **headers):
         return self._answer(
@@ -136,7 +141,7 @@ def boot(servers, tmp_path):
                 address = f"127.0.0.1:{ports[name]['management_port']}"
                 ready = wait_for(lambda a=address, p=process.ready: probe("http", a, path=p).ok, timeout_s=20)
                 assert ready, (tmp_path / "log").read_text()
-            return Stack(ports, addresses)
+            return Stack(ports, addresses, dict(zip(TARGET.processes, running[-len(TARGET.processes) :], strict=True)))
 
         yield start
 
@@ -304,3 +309,19 @@ def test_reset_brings_the_same_shop_back(boot, servers):
     assert contents() == fresh
     shop.get("/product/7")
     assert shop.metric("cache_misses_total") == 1
+
+
+def test_a_replica_that_was_told_to_stop_serves_on_for_a_while(boot):
+    shop = boot("hardened", {"shutdown_delay": "3s", "hold_time": "10ms"})
+    app = shop.processes["app"]
+    kept = http.client.HTTPConnection(shop.address("app"), timeout=10)
+    kept.request("GET", "/ping")
+    assert kept.getresponse().read()
+    app.terminate()
+    assert wait_for(lambda: shop.get("/readyz", kind="management_port")[0] == 503, timeout_s=2)
+    assert shop.checkout("late")[0] == 201, "over a new connection"
+    kept.request("GET", "/ping")
+    assert kept.getresponse().getheader("Connection") == "close"
+    assert app.wait(15) == 0
+    with pytest.raises(urllib.error.URLError, match="refused"):
+        shop.get("/ping")

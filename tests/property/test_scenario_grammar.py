@@ -17,7 +17,7 @@ endpoints = st.one_of(
 )
 quantiles = st.sampled_from(["p1", "p50", "p95", "p99", "p99.9", "p99.99"])
 WORDS = """
-error-rate goodput p95 of successes checkout increases decreases by < > 1pp 50% 300ms for 5s recovers within
+error-rate goodput failures p95 of successes checkout increases decreases by < > 1pp 50% 7 300ms for 5s recovers within
 no cascade is contained "a b" "
 """
 words = st.sampled_from(WORDS.split())
@@ -26,7 +26,9 @@ words = st.sampled_from(WORDS.split())
 @st.composite
 def expectations(draw: st.DrawFn) -> Expectation:
     kind = draw(
-        st.sampled_from(["errors", "errors-limit", "quantile", "quantile-limit", "goodput", "recovery", "cascade"])
+        st.sampled_from(
+            ["errors", "errors-limit", "quantile", "quantile-limit", "goodput", "failures", "recovery", "cascade"]
+        )
     )
     endpoint, margin = draw(endpoints), draw(margins)
     successes = bool(endpoint) and draw(st.booleans())
@@ -43,6 +45,8 @@ def expectations(draw: st.DrawFn) -> Expectation:
             return Expectation("limit", draw(quantiles), endpoint, successes, margin, "ms")
         case "goodput":
             return Expectation("change", "goodput", endpoint, margin=margin, unit="%")
+        case "failures":
+            return Expectation("count", "failures", endpoint, margin=float(draw(st.integers(1, 10**9 - 1))))
         case "recovery":
             return Expectation("recovery", "recovery", margin=margin, unit="s")
     return Expectation(

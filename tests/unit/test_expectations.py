@@ -15,6 +15,8 @@ FORMS = {
     "p50 of successes < 10ms": None,
     'p50 of "successes" < 10ms': Expectation("limit", "p50", "successes", margin=10.0, unit="ms"),
     "goodput decreases by < 5%": Expectation("change", "goodput", margin=5.0, unit="%"),
+    "failures < 1": Expectation("count", "failures", margin=1.0),
+    "failures of checkout < 20": Expectation("count", "failures", "checkout", margin=20.0),
     "recovers within 10s": Expectation("recovery", "recovery", margin=10.0, unit="s"),
     "no cascade": Expectation("cascade", "cascade", classes=("none", "contained")),
     "cascade is metastable": Expectation("cascade", "cascade", classes=("metastable",)),
@@ -56,6 +58,10 @@ def test_base_units() -> None:
         ("p50 of successes < 10ms", 17, "expected `of`"),
         ("goodput of successes of a decreases by < 3%", 11, "quantiles only"),
         ("goodput increases by < 3%", 8, "`decreases`"),
+        ("failures < 0", 11, "above zero"),
+        ("failures < 1%", 11, "expected a number of requests such as `1`, got `1%`"),
+        ("failures increases by < 1pp", 9, "expected `<`"),
+        ("failures of successes of a < 1", 12, "quantiles only"),
         ("recovers within 10", 16, "without a unit"),
         ("cascade is contaned", 11, "did you mean `contained`"),
         ("no cascade at all", 11, "ends here"),
@@ -72,7 +78,13 @@ def test_an_error_says_where_and_what_instead(text: str, position: int, said: st
 def test_an_abort_condition_is_absolute_and_lasts() -> None:
     assert parse_abort("error-rate > 50% for 5s") == AbortCondition("error-rate", "", False, ">", 50.0, "%", 5.0)
     assert parse_abort("p95 of checkout > 2s for 10s").bound == 2.0
-    for text in ("error-rate > 50%", "error-rate increases by < 1pp", "no cascade", "goodput < 3% for 5s"):
+    for text in (
+        "failures > 3 for 5s",
+        "error-rate > 50%",
+        "error-rate increases by < 1pp",
+        "no cascade",
+        "goodput < 3% for 5s",
+    ):
         with pytest.raises(ExpectationError):
             parse_abort(text)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from harness.errors import StackError
 from harness.faults.base import FaultableStack, FaultableTarget, Param
@@ -98,6 +99,13 @@ class Drain(Evict):
         "min-ready": Param(
             "duration", "how long a fresh replica has to be ready before the next one leaves", default=0.0, most=600.0
         ),
+        "evict": Param(
+            "duration",
+            "so long after the first ones were told to go one replica more is evicted, the last one that is there, "
+            "whatever the deploy is doing; it is replaced as soon as it has ended; the deploy waits until it is back "
+            "and need not replace it again",
+            most=600.0,
+        ),
         **LEAVING,
     },
 )
@@ -113,43 +121,117 @@ class RollingRestart(LifeFault):
         least_s = batches * (planned.params["pre-stop"] + planned.params["min-ready"])
         if least_s >= planned.for_s:
             return f"takes {format_duration(least_s)} at least, and `for` gives it {format_duration(planned.for_s)}"
+        if (evict_s := planned.params["evict"]) is not None and evict_s >= planned.for_s:
+            return f"`evict: {format_duration(evict_s)}` comes after its end; `for` is {format_duration(planned.for_s)}"
         return super().refusal(planned, target)
 
     @classmethod
     def out_at_once(cls, planned: PlannedFault, target: FaultableTarget) -> Mapping[str, int]:
-        """As many as are allowed to be away."""
-        most = min(planned.params["max-unavailable"], len(target.instances(planned.component)))
-        return {planned.component: most}
+        """As many as are allowed to be away, and the one that is evicted."""
+        most = planned.params["max-unavailable"] + (planned.params["evict"] is not None)
+        return {planned.component: min(most, len(target.instances(planned.component)))}
 
     def __init__(self, planned: PlannedFault, stack: FaultableStack) -> None:
         super().__init__(planned, stack)
         self._begun = 0.0
+        self._away = Away(self.names)
+        self._eviction = None if planned.params["evict"] is None else Eviction(planned, stack, self._away)
         self._is_done = False
 
+    def inject(self) -> None:
+        """Begin with the deploy, and let the eviction come."""
+        if self._eviction is not None:
+            self._eviction.tell = self.tell
+            self._eviction.inject()
+        super().inject()
+
     def steps(self) -> None:
-        """One batch after the other."""
+        """One batch after the other, as long as nobody else is away."""
         self._begun = time.monotonic()
         size = self.planned.params["max-unavailable"]
-        for start in range(0, len(self.names), size):
-            batch = self.names[start : start + size]
+        while True:
+            self.course.wait_until(lambda: not self._away.anybody)
+            if not (batch := self._away.take(size)):
+                break
             self.leave(batch, Leaving.of(self.planned.params))
             self.come_back(batch)
+            self._away.give_back(batch)
             self.course.wait(self.planned.params["min-ready"])
         self._is_done = True
 
     def halt(self) -> None:
         """Raises StackError when its time was too short: half a deploy proves nothing."""
         super().halt()
-        had_its_time = time.monotonic() - self._begun > self.planned.for_s - CUT_SHORT_S
-        if self._begun and had_its_time and not self._is_done:
+        if self._eviction is not None:
+            self._eviction.halt()
+        if not self._begun or time.monotonic() - self._begun <= self.planned.for_s - CUT_SHORT_S:
+            return
+        if not self._is_done:
             raise StackError(
                 f"the rolling restart of {self.planned.component} was not over after {self.planned.for_s:g} s",
                 remedy="give it more time with `for`",
+            )
+        if self._eviction is not None and not self._eviction.is_done:
+            raise StackError(
+                f"the rolling restart of {self.planned.component} was over before anything could be evicted",
+                remedy="give a shorter time with `evict`",
             )
 
     def is_active(self) -> bool:
         """The first ones have left."""
         return any(self.is_out(name) for name in self.names)
+
+    def is_clear(self) -> bool:
+        """All of the processes are ready, and clients get to them."""
+        clear = super().is_clear()
+        if clear and self._eviction is not None:
+            self._eviction.tell_started(self.names)
+        return clear
+
+
+class Away:
+    """Which replicas were replaced and which are away now, so that deploy and eviction never move the same one."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._old = list(names)
+        self._away: set[str] = set()
+        self._lock = threading.Lock()
+
+    @property
+    def anybody(self) -> bool:
+        """Whether any is away."""
+        return bool(self._away)
+
+    def take(self, number: int, *, last: bool = False) -> Sequence[str]:
+        """Up to so many that were not replaced yet are away from now on: the first of them, or the last."""
+        with self._lock:
+            taken = self._old[-number:] if last else self._old[:number]
+            self._old = [name for name in self._old if name not in taken]
+            self._away.update(taken)
+            return taken
+
+    def give_back(self, batch: Iterable[str]) -> None:
+        """They serve again."""
+        with self._lock:
+            self._away.difference_update(batch)
+
+
+class Eviction(LifeFault):
+    """The eviction in a deploy: a course of its own beside that of the deploy, whose undo is that of both."""
+
+    def __init__(self, planned: PlannedFault, stack: FaultableStack, away: Away) -> None:
+        super().__init__(planned, stack)
+        self._away = away
+        self.is_done = False
+
+    def steps(self) -> None:
+        """Wait for its time, then one goes and is replaced."""
+        self.course.wait(self.planned.params["evict"])
+        if evicted := self._away.take(1, last=True):
+            self.leave(evicted, Leaving.of(self.planned.params))
+            self.come_back(evicted)
+            self._away.give_back(evicted)
+            self.is_done = True
 
 
 @fault(

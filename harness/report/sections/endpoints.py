@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.analysis.verdict import EndpointImpact, EndpointSummary
+from harness.analysis.verdict import EndpointImpact, EndpointSummary, Failures
 from harness.report import numbers, words
 from harness.report.context import Context
 from harness.report.markup import Content, el, join, table
@@ -15,6 +15,7 @@ _HEADER = (
     "Requests",
     "Failed",
     "Failed after it",
+    "Failed in all",
     "Hit at most",
     "Hit for",
     "p50, ms",
@@ -29,6 +30,7 @@ _HEADER = (
 def endpoints(context: Context) -> Part | None:
     """The worst first. What has no declared path to the broken part should not be touched by it at all."""
     rows = sorted(context.verdict.endpoints, key=lambda e: (-(e.error_rate_fault or 0.0), e.endpoint))
+    failures = {one.endpoint: one for one in context.verdict.failures}
     if not rows:
         return None
     intro = (
@@ -44,14 +46,16 @@ def endpoints(context: Context) -> Part | None:
             "second, from the fault on, that failed or were slow beyond the same second of the baseline; “hit for” "
             "is how many seconds differ by more than chance."
         )
+    if failures:
+        intro += f" All in all, {words.failures(context.verdict)}."
     content = join(
         el("p", intro, class_="words"),
         table(
             "Baseline → with the fault, in the seconds of the fault; the worst first",
             _HEADER,
-            [_row(endpoint, impact and impact.per_endpoint.get(endpoint.endpoint)) for endpoint in rows[:_MANY]],
+            [_row(e, failures.get(e.endpoint), impact and impact.per_endpoint.get(e.endpoint)) for e in rows[:_MANY]],
             class_="wide",
-            numeric=range(2, 11),
+            numeric=range(2, 12),
         ),
     )
     if len(rows) > _MANY:
@@ -59,7 +63,7 @@ def endpoints(context: Context) -> Part | None:
     return Part(content)
 
 
-def _row(e: EndpointSummary, hit: EndpointImpact | None) -> list[Content]:
+def _row(e: EndpointSummary, failures: Failures | None, hit: EndpointImpact | None) -> list[Content]:
     path = {True: "yes", False: "no", None: numbers.NONE}[e.declared_path]
     errors = sorted(e.errors_fault.items(), key=lambda item: (-item[1], item[0]))
     return [
@@ -68,6 +72,9 @@ def _row(e: EndpointSummary, hit: EndpointImpact | None) -> list[Content]:
         _both(numbers.whole(e.arrivals_baseline), numbers.whole(e.arrivals_fault)),
         _both(numbers.share(e.error_rate_baseline), _loud(e.error_rate_baseline, e.error_rate_fault)),
         _loud(e.error_rate_baseline, e.error_rate_after),
+        _both(numbers.whole(failures.failed_baseline), numbers.whole(failures.failed_fault))
+        if failures
+        else numbers.NONE,
         numbers.NONE if hit is None else numbers.about(hit.share),
         numbers.NONE if hit is None else numbers.seconds(hit.seconds),
         _both(numbers.number(e.p50_baseline_ms), numbers.number(e.p50_fault_ms)),

@@ -146,7 +146,7 @@ def _badge(comparison: Comparison) -> Markup:
 def gauge(comparison: Comparison) -> Markup | None:
     """The interval on a line from zero, with what is allowed shaded; None when there is nothing to place."""
     difference, margin = comparison.difference, comparison.margin
-    if difference is None or margin is None or comparison.metric in ("recovery", "cascade"):
+    if difference is None or margin is None or comparison.metric in ("failures", "recovery", "cascade"):
         return None
     low = comparison.interval.low if comparison.interval.low is not None else difference
     high = comparison.interval.high if comparison.interval.high is not None else difference

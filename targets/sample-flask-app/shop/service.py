@@ -22,6 +22,7 @@ class Service:
         self._metrics = metrics
         self._ready = ready
         self._threads: Threads | None = None
+        self._leaving: Callable[[], bool] = lambda: False
         app.extensions[_EXTENSION] = self
         app.after_request(self._count)
         app.register_error_handler(Unavailable, _say_unavailable)
@@ -40,9 +41,11 @@ class Service:
         """How long the current request has waited for a thread."""
         return self._threads.waited_s if self._threads else 0.0
 
-    def attach(self, threads: Threads) -> None:
-        """Take over the gauges of the worker's threads; called once, when the worker is up."""
+    def attach(self, threads: Threads, leaving: Callable[[], bool]) -> None:
+        """Take over the gauges of the worker's threads; called once, when the worker is up. One that is leaving is not
+        ready, whatever else it says."""
         self._threads = threads
+        self._leaving = leaving
         self._metrics.gauge("workers_busy", "Threads at work.", lambda: threads.busy)
         self._metrics.gauge("workers_limit", "Threads.", lambda: threads.limit)
         self._metrics.gauge("queue_length", "Requests waiting for a thread.", lambda: threads.waiting)
@@ -53,11 +56,14 @@ class Service:
             port,
             {
                 "/metrics": lambda: (200, self._metrics.page()),
-                "/readyz": lambda: (200, b"ready\n") if self._ready() else (503, b"not ready\n"),
+                "/readyz": lambda: (200, b"ready\n") if self._is_ready() else (503, b"not ready\n"),
                 "/healthz": lambda: (200, b"alive\n"),
             },
             host,
         )
+
+    def _is_ready(self) -> bool:
+        return self._ready() and not self._leaving()
 
     def _count(self, response: Response) -> Response:
         self._metrics.requests.inc()
@@ -69,7 +75,7 @@ class Service:
         return jsonify(alive=True)
 
     def _readyz(self) -> ResponseReturnValue:
-        ready = self._ready()
+        ready = self._is_ready()
         return jsonify(ready=ready), 200 if ready else 503
 
 

@@ -39,6 +39,7 @@ class Settings:
     breaker_failures: int = 5
     breaker_reset_seconds: float = 1.0
     shed_after_seconds: float = 0.0
+    shutdown_delay_seconds: float = 0.0
     graceful_timeout_seconds: float = 5.0
     auth_seconds: float = 0.005
     payments_seconds: float = 0.005

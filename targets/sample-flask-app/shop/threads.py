@@ -56,8 +56,25 @@ class Threads(ThreadPoolExecutor):
 
 
 class CountedWorker(ThreadWorker):  # type: ignore[misc]
-    """gunicorn's gthread worker with counted threads."""
+    """gunicorn's gthread worker with counted threads, that goes on serving for `shutdown_delay_s` after SIGTERM."""
+
+    shutdown_delay_s = 0.0
+    leaving = False
 
     def get_thread_pool(self) -> Threads:
         """Called once by gunicorn, in the worker process."""
         return Threads(self.cfg.threads)
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """SIGTERM: whoever sends requests here may hear of it late, so go on accepting them for a while."""
+        if self.leaving:
+            return
+        self.leaving = True
+        if self.shutdown_delay_s:
+            # No connection is kept from now on: each answer says so, and the next request goes to another replica.
+            self.max_keepalived = 0
+            timer = threading.Timer(self.shutdown_delay_s, super().handle_exit, (sig, frame))
+            timer.daemon = True
+            timer.start()
+        else:
+            super().handle_exit(sig, frame)

@@ -137,6 +137,8 @@ def test_plain_text_has_verdict_values_intervals_class_recovery_and_path(collaps
         "baseline 0 %, with fault 62 %, difference +62 points (+57.3 to +66.4 points)",
         "metastable: Checkout and catalog still failed",
         "not recovered in the 45 s watched",
+        "4,310 of 5,204 requests failed from the fault's beginning on (2 of 5,204 in the same time without it): "
+        "checkout 3,009, catalog 1,301",
         "results/run-1/report.html",
     ):
         assert expected in text

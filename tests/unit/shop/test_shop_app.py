@@ -167,7 +167,7 @@ def test_counts_requests_and_errors(shop_with):
 def test_the_management_port_tells_metrics_health_and_readiness(shop_with):
     service = Service.of(application(shop_with()))
     threads = Threads(3)
-    service.attach(threads)
+    service.attach(threads, lambda: False)
     with service.management(0) as server:
         server.start()
         base = f"http://127.0.0.1:{server.port}"
