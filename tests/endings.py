@@ -104,6 +104,11 @@ def kept(scenario: str) -> dict[str, list[Ending]]:
     return json.loads(file.read_text()) if file.exists() else {}
 
 
+def seen(claim: Claim) -> list[Ending]:
+    """The endings of a claim's last series of runs."""
+    return kept(claim.scenario).get(" ".join(claim.setup), [])
+
+
 def keep(claim: Claim, series: list[Ending]) -> None:
     """Put a series of runs in the place of the claim's last one, and renew the table."""
     lines = [
@@ -141,8 +146,7 @@ def table() -> str:
 
 
 def _seen(claim: Claim) -> tuple[str, str, str, str]:
-    series = kept(claim.scenario).get(" ".join(claim.setup), [])
-    valid = [ending for ending in series if ending["exit"] != INVALID]
+    valid = [ending for ending in seen(claim) if ending["exit"] != INVALID]
     if not valid:
         return "-", "-", "-", "-"
     held = f"{sum(map(claim.holds, valid))} of {len(valid)}"

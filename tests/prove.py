@@ -2,6 +2,7 @@
 
     python tests/prove.py                         every claim, once: for every night
     python tests/prove.py redis --times 10        only the claims whose name contains `redis`, ten times each
+    python tests/prove.py "two-am fragile" --add  only the claim of that name, once more: beside what was seen before
     python tests/prove.py --table                 runs nothing, only writes the table anew
 
 Runs that were invalid (exit code 5: something else kept the machine too busy) are repeated. What was seen goes into
@@ -35,8 +36,11 @@ def run(claim: Claim, results: Path) -> Ending:
     return endings.ending_of(verdict, done.returncode, time.monotonic() - started)
 
 
-def prove(claim: Claim, times: int, results: Path) -> bool:
-    """Run a claim until there are so many valid runs, or as many invalid ones; whether it held in all of them."""
+def prove(claim: Claim, times: int, results: Path, before: list[Ending]) -> bool:
+    """Run a claim until there are so many valid runs, or as many invalid ones; whether it held in all of them.
+
+    Its endings take the place of the last ones, but for those `before`.
+    """
     series: list[Ending] = []
     valid: list[Ending] = []
     while len(valid) < times and len(series) - len(valid) <= times:
@@ -47,7 +51,7 @@ def prove(claim: Claim, times: int, results: Path) -> bool:
             continue
         valid.append(ending)
         print(f"{claim.name} {len(valid)}/{times}: {'ok' if claim.holds(ending) else 'NOT MET'}: {told}", flush=True)
-    endings.keep(claim, series)
+    endings.keep(claim, before + series)
     return len(valid) == times and all(map(claim.holds, valid))
 
 
@@ -58,19 +62,28 @@ def left_behind() -> set[Path]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("only", nargs="?", default="", help="only claims whose name contains this, `two-am fragile`")
+    parser.add_argument(
+        "only", nargs="?", default="", help="only the claim of this name, or those whose names contain it"
+    )
     parser.add_argument("--times", type=int, default=1, help="valid runs of each (default: 1)")
+    parser.add_argument("--add", action="store_true", help="keep what was seen of these claims before")
     parser.add_argument("--out", type=Path, default=Path("results"), help="where the runs' folders go")
     parser.add_argument("--table", action="store_true", help="run nothing, write the table from what was seen before")
     options = parser.parse_args()
     if options.table:
         endings.PAGE.write_text(endings.with_table(endings.PAGE.read_text()))
         return 0
-    chosen = [claim for claim in endings.claims() if options.only in claim.name]
+    claims = endings.claims()
+    chosen = [claim for claim in claims if claim.name == options.only]
+    chosen = chosen or [claim for claim in claims if options.only in claim.name]
     if not chosen:
         parser.error(f"no claim's name contains `{options.only}`")
     before = left_behind()
-    missed = [claim for claim in chosen if not prove(claim, options.times, options.out)]
+    missed = [
+        claim
+        for claim in chosen
+        if not prove(claim, options.times, options.out, endings.seen(claim) if options.add else [])
+    ]
     print("\n".join(f"NOT MET: {claim.name}: {claim.says}" for claim in missed) or f"all {len(chosen)} claims held")
     left = left_behind() - before
     print(*(f"left behind: {path}" for path in sorted(left)), sep="\n")
