@@ -115,6 +115,7 @@ def keep(claim: Claim, series: list[Ending]) -> None:
         f" {json.dumps(setup)}: [\n" + ",\n".join(f"  {json.dumps(ending)}" for ending in endings) + "\n ]"
         for setup, endings in sorted((kept(claim.scenario) | {" ".join(claim.setup): series}).items())
     ]
+    _file(claim.scenario).parent.mkdir(exist_ok=True)
     _file(claim.scenario).write_text("{\n" + ",\n".join(lines) + "\n}\n")
     PAGE.write_text(with_table(PAGE.read_text()))
 
