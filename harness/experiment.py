@@ -26,10 +26,9 @@ from harness.record.salvage import salvage as rebuild
 from harness.report.terminal import render_text
 from harness.report.write import write_all
 from harness.run import conduct
-from harness.scenario.existing import NOTHING, Existing, with_existing
-from harness.scenario.manifest import Target, load_target
-from harness.scenario.regions import spread
-from harness.scenario.resolve import resolve
+from harness.scenario.existing import NOTHING, Existing
+from harness.scenario.manifest import Target
+from harness.scenario.resolve import resolve, target_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +85,7 @@ def plan(
         overrides=overrides,
         existing=existing,
     )
-    target = with_existing(load_target(resolved.target_folder), existing, resolved.scenario.get("hosts", ()))
-    target = spread(target, resolved.scenario.get("regions", ()))
+    target = target_of(resolved, existing)
     expected = resolved.expected_load and replace(resolved.expected_load, workers=workers)
     return Planned(replace(resolved, load=replace(resolved.load, workers=workers), expected_load=expected), target)
 

@@ -60,6 +60,11 @@ def describe(plan: Plan, target: Target) -> dict[str, Any]:
         "expect": list(plan.expect),
         "abort_when": list(plan.abort_when),
         "settings": dict(plan.scenario.get("settings", {})),
+        "changes": {
+            name: dict(change)
+            for part in ("servers", "processes")
+            for name, change in plan.scenario.get(part, {}).items()
+        },
         "existing": target.existing,
         "resets": None if target.reset is None else target.resets,
         "duration_s": {
@@ -117,6 +122,11 @@ def _lines(plan: Plan, data: Mapping[str, Any]) -> Iterator[str]:
     for fault in data["faults"]:
         yield from _fault_lines(fault)
     yield ""
+    if data["changes"]:
+        yield "not as in the target's manifest"
+        for name, change in data["changes"].items():
+            yield f"  {name}: " + ", ".join(f"{key} {value}" for key, value in change.items())
+        yield ""
     yield from _limit_lines(plan, data)
     yield "expected"
     yield from (f"  {sentence}" for sentence in plan.expect)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,7 +14,7 @@ from harness.errors import ScenarioError, nearest
 from harness.scenario.document import Document, Keys
 from harness.scenario.locations import AppUrl, Location, ServerUrl
 from harness.scenario.source import read_file
-from harness.scenario.types import Count, Duration, Flag, Name, SettingValue, Size, Text, kind_of
+from harness.scenario.types import Count, Duration, Flag, Name, SettingValue, Size, Standby, Text, kind_of
 from harness.scenario.validation import validate
 
 MANIFEST = "target.yaml"
@@ -79,7 +79,7 @@ class Server(_Part):
         False, description="of redis: with a replica, and three sentinels that promote it if need be"
     )
     down_after: Duration = Field(1.0, description="how long a server is silent until a sentinel takes it to be down")
-    standby: Literal["asynchronous", "synchronous"] | None = Field(
+    standby: Standby = Field(
         None,
         description="of postgres: a second server, `NAME-standby`, streams from it; when synchronous, nothing is "
         "acknowledged before it was sent there",
@@ -90,17 +90,19 @@ class Server(_Part):
     )
     url: ServerUrl | None = Field(None, description="where it runs already; absent: the harness boots one")
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Server:
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """What does not go together, each with the key that is to be changed."""
         if self.url is not None and not self.url.scheme.startswith(self.engine):
-            raise ValueError(f"`{self.url.scheme}://` is no URL of a {self.engine} server")
-        if self.url is not None and self.sentinel:
-            raise ValueError("`sentinel` is for servers that the harness starts; this one runs already")
-        if self.url is not None and self.standby:
-            raise ValueError("`standby` is for servers that the harness starts; this one runs already")
+            yield "url", f"`{self.url.scheme}://` is no URL of a {self.engine} server"
+        if self.sentinel and self.engine != "redis":
+            yield "sentinel", "sentinels watch over Redis only"
+        if self.standby and self.engine != "postgres":
+            yield "standby", "only postgres can have one"
+        for key in ("sentinel", "standby"):
+            if self.url is not None and getattr(self, key):
+                yield key, f"`{key}` is for servers that the harness starts; this one runs already"
         if self.disk and (self.url is not None or self.engine != "postgres" or self.standby):
-            raise ValueError("`disk` is for a postgres server without a standby that the harness starts")
-        return self
+            yield "disk", "`disk` is for a postgres server without a standby that the harness starts"
 
 
 class Command(_Part):
@@ -393,15 +395,7 @@ def _check_components(target: Target, document: Document) -> None:
                 raise document.key_error((kind, name), "the name is taken by the harness", remedy="choose another")
             if kind == "processes" and name in target.servers:
                 raise document.key_error((kind, name), "is a server already", remedy="choose another name")
-            if name in target.standbys.values():
-                raise document.key_error((kind, name), "is the name of a standby", remedy="choose another name")
-    for name, server in target.servers.items():
-        if server.sentinel and server.engine != "redis":
-            raise document.error(
-                ("servers", name, "sentinel"), "sentinels watch over Redis only", remedy="leave it out"
-            )
-        if server.standby and server.engine != "postgres":
-            raise document.error(("servers", name, "standby"), "only postgres can have one", remedy="leave it out")
+    check_servers(target, document, ())
     if target.entry not in target.processes:
         raise document.error(("entry",), f"no process `{target.entry}`", remedy=nearest(target.entry, target.processes))
     for index, (source, destination) in enumerate(target.edges):
@@ -415,6 +409,20 @@ def _check_components(target: Target, document: Document) -> None:
         _check_known(document, ("component_dependencies", name), [name, *components], target.components)
     for resource, endpoints in target.shared_resources.items():
         _check_known(document, ("shared_resources", resource), endpoints, target.dependencies, "endpoint")
+
+
+def check_servers(target: Target, document: Document, path: Keys) -> None:
+    """Raise ScenarioError, below `path`, for what a server can't be or have."""
+    for name, server in target.servers.items():
+        for key, problem in server.problems():
+            raise document.error((*path, "servers", name, key), problem, remedy="leave it out")
+    for name, standby in target.standbys.items():
+        if standby in target.components:
+            raise document.error(
+                (*path, "servers", name, "standby"),
+                f"`{standby}` would be the name of a standby, and is that of another component",
+                remedy="rename one of the two in target.yaml",
+            )
 
 
 def _check_known(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from harness import units
 from harness.allowed import ANY
@@ -17,6 +17,7 @@ from harness.scenario.types import (
     Count,
     Days,
     Duration,
+    Flag,
     Hours,
     Limit,
     Model,
@@ -25,7 +26,9 @@ from harness.scenario.types import (
     Sentence,
     SettingValue,
     Share,
+    Size,
     Speed,
+    Standby,
     Text,
     Where,
     Zone,
@@ -240,11 +243,38 @@ class LoadPatch(Model):
     retries: dict[str, Retries] = Field(default_factory=dict)
 
 
+class _Change(BaseModel):
+    """Keys of a target's manifest that a scenario may give another value; those that it leaves out stay as they are."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ServerChange(_Change):
+    """What may be different about a server."""
+
+    sentinel: Flag = Field(False, description="of redis: with a replica and three sentinels, or without")
+    down_after: Duration = Field(1.0, description="how long a server is silent until a sentinel takes it to be down")
+    standby: Standby = Field(None, description="of postgres: a second server that streams from it, and how")
+    disk: Size | None = Field(None, description="of postgres: its data is on a disk in memory of that size")
+
+
+class ProcessChange(_Change):
+    """What may be different about the target's own programs."""
+
+    replicas: Count = Field(1, description="how many of them")
+
+
 class Variant(Model):
     """One way of setting up target and clients; the load and the fault stay the same."""
 
     preset: str = Field("", description="a preset of the target")
     settings: dict[str, SettingValue] = Field(default_factory=dict, description="single settings on top of the preset")
+    servers: dict[Name, ServerChange] = Field(
+        default_factory=dict, description="what is different about servers, in the words of target.yaml"
+    )
+    processes: dict[Name, ProcessChange] = Field(
+        default_factory=dict, description="what is different about processes, in the words of target.yaml"
+    )
     ends_as: Literal["none", "contained", "cascading", "metastable"] | None = Field(
         None, description="what this variant is known to show; not part of the hypothesis"
     )
@@ -299,18 +329,32 @@ def _allowed(value: Any) -> Any:
     return value
 
 
-class Scenario(Model):
+class Wishes(Model):
+    """What a scenario wants of its target besides the settings."""
+
+    regions: tuple[Name, ...] = Field(
+        (),
+        description="two names or more: the target stands once in each of these regions, with data of its own, "
+        "and one front serves clients from all; its replicas are shared out among them",
+    )
+    servers: dict[Name, ServerChange] = Field(
+        default_factory=dict, description="what is different about servers, in the words of target.yaml"
+    )
+    processes: dict[Name, ProcessChange] = Field(
+        default_factory=dict, description="what is different about processes, in the words of target.yaml"
+    )
+    hosts: tuple[Where, ...] = Field(
+        (), description="other machines that load and faults may reach; only this one when absent"
+    )
+
+
+class Scenario(Wishes):
     """A load, a fault in it, and what is expected to hold."""
 
     name: Name
     hypothesis: Text = Field(description="one sentence that the run may prove wrong")
     teaches: Text | None = Field(None, description="one line: what somebody learns from running this")
     target: Where = Field(description="a target by name, or the path of its folder")
-    regions: tuple[Name, ...] = Field(
-        (),
-        description="two names or more: the target stands once in each of these regions, with data of its own, "
-        "and one front serves clients from all; its replicas are shared out among them",
-    )
     variant: str = Field("", description="one of `variants`; without them, a preset of the target")
     variants: dict[Name, Variant] = Field(default_factory=dict)
     settings: dict[str, SettingValue] = Field(default_factory=dict, description="single settings, for all variants")
@@ -318,9 +362,6 @@ class Scenario(Model):
     faults: tuple[FaultEntry, ...] = Field(min_length=1)
     expect: tuple[Sentence, ...] = Field(min_length=1)
     abort_when: tuple[AbortSentence, ...] = ()
-    hosts: tuple[Where, ...] = Field(
-        (), description="other machines that load and faults may reach; only this one when absent"
-    )
     blast_radius: BlastRadius = Field(
         default_factory=BlastRadius, description="what the faults may touch; anything in the target when absent"
     )

@@ -18,13 +18,14 @@ from harness.faults.base import FaultType
 from harness.paths import shipped
 from harness.plan import RETRY_STORM, Arm, ArmKind, ArmLoad, Load, Phase, Plan, PlannedFault, Retry
 from harness.scenario import overrides as command_line
+from harness.scenario.changes import with_changes
 from harness.scenario.document import Document, Keys
 from harness.scenario.existing import NOTHING, Existing, with_existing
 from harness.scenario.hysteresis import shed_and_return
 from harness.scenario.injections import plan_faults
 from harness.scenario.limits import allowed_windows, check_blast_radius, check_it_ever_fits
 from harness.scenario.manifest import Target, check_value, load_target
-from harness.scenario.models import LoadModel, Retries, Scenario
+from harness.scenario.models import LoadModel, Retries, Scenario, Wishes
 from harness.scenario.regions import spread
 from harness.scenario.source import read_file
 from harness.scenario.timeline import Course, lay_out
@@ -65,17 +66,21 @@ def resolve(
         document = document.replaced(("variant",), variant, f"--variant {variant}")
     document = command_line.apply(document, overrides)
     scenario = validate(Scenario, document)
-    target = with_existing(_find_target(scenario.target, file, document), existing, scenario.hosts)
-    target = spread(target, _regions(scenario, target, document))
+    target = _find_target(scenario.target, file, document)
+    _check_setup(target, "", scenario.settings, (), document)
+    common = with_changes(target, scenario.servers, scenario.processes, document)
     for name, other in scenario.variants.items():
         _check_setup(target, other.preset, other.settings, ("variants", name), document)
-    _check_setup(target, "", scenario.settings, (), document)
+        with_changes(common, other.servers, other.processes, document, ("variants", name))
     preset = _preset(scenario, target, document)
 
     document = document.grafted(("variants", scenario.variant, "load"), ("load",), levels=2)
     document = document.grafted(("variants", scenario.variant, "settings"), ("settings",), levels=1)
+    for part in ("servers", "processes"):
+        document = document.grafted(("variants", scenario.variant, part), (part,), levels=2)
     document = command_line.apply(document, overrides)
     scenario = validate(Scenario, document)
+    target = _as_wished(target, scenario, existing, document)
     if scenario.settings and not target.is_ours(target.entry):
         raise document.key_error(
             ("settings",),
@@ -119,19 +124,34 @@ def resolve(
     return plan
 
 
-def _regions(scenario: Scenario, target: Target, document: Document) -> tuple[str, ...]:
-    if scenario.regions and target.existing:
+def target_of(plan: Plan, existing: Existing = NOTHING) -> Target:
+    """The target of a plan as it is to be started. Raises ScenarioError when its manifest has changed meanwhile."""
+    data = dict(plan.scenario)
+    wishes = Wishes.model_validate({key: data[key] for key in Wishes.model_fields if key in data})
+    return _as_wished(
+        load_target(plan.target_folder), wishes, existing, Document(Path(plan.scenario_file), data, {}, {})
+    )
+
+
+def _as_wished(target: Target, wishes: Wishes, existing: Existing, document: Document) -> Target:
+    target = with_existing(target, existing, wishes.hosts)
+    target = with_changes(target, wishes.servers, wishes.processes, document)
+    return spread(target, _regions(wishes, target, document))
+
+
+def _regions(wishes: Wishes, target: Target, document: Document) -> tuple[str, ...]:
+    if wishes.regions and target.existing:
         raise document.error(
             ("regions",),
             f"regions are made of parts that the harness starts, and {', '.join(target.existing)} runs already",
             remedy="leave `regions` out, or let the harness start everything",
         )
-    if len(scenario.regions) == 1:
+    if len(wishes.regions) == 1:
         raise document.error(("regions",), "one region is no region", remedy="name two, or leave `regions` out")
-    for index, region in enumerate(scenario.regions):
-        if region in scenario.regions[:index]:
+    for index, region in enumerate(wishes.regions):
+        if region in wishes.regions[:index]:
             raise document.error(("regions", index), f"`{region}` is there twice")
-    return scenario.regions
+    return wishes.regions
 
 
 def _expected(model: LoadModel, load: Load, faults: Iterable[PlannedFault], document: Document) -> Load:

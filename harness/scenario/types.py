@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from zoneinfo import available_timezones
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
@@ -109,6 +109,13 @@ Limit = Annotated[
     int, Field(ge=0, le=100), WithJsonSchema({"type": ["integer", "string"], "pattern": "^[0-9]+$", "maximum": 100})
 ]
 """A small whole number, zero included."""
+
+Standby = Annotated[
+    Literal["asynchronous", "synchronous"] | None,
+    BeforeValidator(lambda value: None if value == "none" else value),
+    WithJsonSchema({"enum": ["none", "asynchronous", "synchronous"]}),
+]
+"""How a second server follows a database server; None, from `none`, where there is no second one."""
 
 Flag = Annotated[bool, WithJsonSchema({"type": ["boolean", "string"], "enum": [True, False, "true", "false"]})]
 """true or false."""
