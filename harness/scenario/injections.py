@@ -39,7 +39,7 @@ def plan_faults(
         fault_type = catalogue[entry.kind]
         places = _places(entry, fault_type, target, document, path)
         component = _component(places[0], fault_type, target)
-        edge = "" if fault_type.place == "component" else places[0]
+        edge = places[0] if fault_type.place in ("edge", "clients") else ""
         at_s = _instant(entry, phases, document, path)
         ends = round(at_s + entry.for_, 9)
         if ends > phases[-1].end_s:

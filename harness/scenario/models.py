@@ -265,7 +265,7 @@ class ProcessChange(_Change):
 
 
 class Variant(Model):
-    """One way of setting up target and clients; the load and the fault stay the same."""
+    """One way of setting up target and clients; load and fault stay the same, unless the question is about them."""
 
     preset: str = Field("", description="a preset of the target")
     settings: dict[str, SettingValue] = Field(default_factory=dict, description="single settings on top of the preset")
@@ -279,6 +279,10 @@ class Variant(Model):
         None, description="what this variant is known to show; not part of the hypothesis"
     )
     load: LoadPatch = Field(default_factory=LoadPatch)
+    faults: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="over the fault of that kind, `scale-down: {for: 20s}`: for questions such as how long is too long",
+    )
 
 
 class Hysteresis(Model):

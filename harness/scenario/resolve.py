@@ -72,12 +72,16 @@ def resolve(
     for name, other in scenario.variants.items():
         _check_setup(target, other.preset, other.settings, ("variants", name), document)
         with_changes(common, other.servers, other.processes, document, ("variants", name))
+        _check_faults(scenario, name, document)
     preset = _preset(scenario, target, document)
 
     document = document.grafted(("variants", scenario.variant, "load"), ("load",), levels=2)
     document = document.grafted(("variants", scenario.variant, "settings"), ("settings",), levels=1)
     for part in ("servers", "processes"):
         document = document.grafted(("variants", scenario.variant, part), (part,), levels=2)
+    for index, fault in enumerate(scenario.faults):
+        patch = ("variants", scenario.variant, "faults", fault.kind)
+        document = document.grafted(patch, ("faults", index, fault.kind), levels=1)
     document = command_line.apply(document, overrides)
     scenario = validate(Scenario, document)
     target = _as_wished(target, scenario, existing, document)
@@ -208,6 +212,17 @@ def _check_setup(target: Target, preset: str, settings: Mapping[str, str], path:
         raise document.error((*path, "preset"), f"the target has no preset `{preset}`", remedy=remedy)
     for name, value in settings.items():
         check_value(target, document, (*path, "settings", name), name, value)
+
+
+def _check_faults(scenario: Scenario, variant: str, document: Document) -> None:
+    kinds = [fault.kind for fault in scenario.faults]
+    for kind in scenario.variants[variant].faults:
+        path = ("variants", variant, "faults", kind)
+        if kind not in kinds:
+            remedy = nearest(kind, kinds)
+            raise document.key_error(path, f"the scenario has no fault `{kind}` to change", remedy=remedy)
+        if kinds.count(kind) > 1:
+            raise document.key_error(path, f"which of the {kinds.count(kind)} faults `{kind}` is meant can't be told")
 
 
 def _preset(scenario: Scenario, target: Target, document: Document) -> str:

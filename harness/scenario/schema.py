@@ -45,6 +45,8 @@ def scenario_schema(catalogue: Mapping[str, FaultType]) -> dict[str, Any]:
         },
     ]
     definitions["FaultEntry"] = _fault_schema(duration, catalogue)
+    changes = {name: {**one, "required": []} for name, one in definitions["FaultEntry"]["properties"].items()}
+    definitions["Variant"]["properties"]["faults"] |= {"properties": changes, "additionalProperties": False}
     hysteresis = schema["properties"]["hysteresis"]
     hysteresis["anyOf"] = [{"enum": ["on", "off", True, False]}, hysteresis["anyOf"][0]]
     allowed = schema["properties"]["allowed"]

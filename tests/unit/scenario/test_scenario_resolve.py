@@ -240,6 +240,40 @@ def test_a_variant_of_the_scenario_changes_what_it_says(plan_with: Planner) -> N
     assert fragile.scenario_sha256 != hardened.scenario_sha256
 
 
+def test_a_variant_may_ask_for_another_length_of_the_fault(plan_with: Planner) -> None:
+    longer = VARIANTS.replace("ends-as: metastable", "faults: {redis-down: {for: 12s}}")
+    assert plan_with(("load:\n", longer)).faults[0].for_s == 10.0
+    fault = plan_with(("load:\n", longer), variant="fragile").faults[0]
+    assert (fault.at_s, fault.for_s) == (20.0, 12.0)
+    told = plan_with(("load:\n", longer), variant="fragile", overrides=["faults[0].redis-down.for=4s"])
+    assert told.faults[0].for_s == 4.0
+
+
+@pytest.mark.parametrize(
+    ("change", "said", "field"),
+    [
+        ("redis-dwn: {for: 12s}", "no fault `redis-dwn` to change", "variants.fragile.faults.redis-dwn"),
+        ("redis-down: {for: 1h}", "after the arm", "faults[0].redis-down.for"),
+        ("redis-down: {fro: 12s}", "fro", "faults[0].redis-down.fro"),
+        ("redis-down: 12s", "expected a mapping", "variants.fragile.faults.redis-down"),
+    ],
+)
+def test_a_variants_change_of_a_fault_is_checked(plan_with: Planner, change: str, said: str, field: str) -> None:
+    changed = VARIANTS.replace("ends-as: metastable", f"faults: {{{change}}}")
+    with pytest.raises(ScenarioError) as caught:
+        plan_with(("load:\n", changed), variant="fragile")
+    assert said in str(caught.value)
+    assert caught.value.field == field
+    assert caught.value.line, "in the file, where the variant says it"
+
+
+def test_which_of_two_faults_a_variant_means_must_be_clear(plan_with: Planner) -> None:
+    changed = VARIANTS.replace("ends-as: metastable", "faults: {redis-down: {for: 2s}}")
+    again = "faults:\n  - redis-down: {at: steady, for: 2s}\n"
+    with pytest.raises(ScenarioError, match="which of the 2 faults"):
+        plan_with(("load:\n", changed), ("faults:\n", again))
+
+
 def test_a_variants_retries_replace_those_of_the_scenario(plan_with: Planner) -> None:
     fragile = plan_with(("load:\n", VARIANTS), ("timeout: 1s", RETRIES), variant="fragile")
     assert fragile.load.retries == {"checkout": Retry("immediate", 3, 0.1, 2.0, None)}

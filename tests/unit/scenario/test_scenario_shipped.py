@@ -7,6 +7,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+import yaml
 
 from harness.errors import ScenarioError
 from harness.expectations import parse
@@ -195,3 +196,12 @@ def test_the_starter_says_when_it_cannot_write(tmp_path: Path) -> None:
     (tmp_path / "scenarios").write_text("a file")
     with pytest.raises(ScenarioError, match="can't be written"):
         write_starter(tmp_path)
+
+
+def test_a_lost_region_is_no_edge(tmp_path: Path) -> None:
+    scenario = yaml.safe_load((shipped("scenarios") / "quickstart.yaml").read_text())
+    scenario |= {"regions": ["east", "west"], "faults": [{"region-loss": {"on": "east", "at": "spike", "for": "5s"}}]}
+    scenario["load"]["users"] = str(shipped("scenarios") / "locustfiles" / "shop.py")
+    (tmp_path / "lost.yaml").write_text(yaml.safe_dump(scenario))
+    (fault,) = _plan(str(tmp_path / "lost.yaml")).faults
+    assert (fault.component, fault.edge, fault.where) == ("app-east", "", ("east",))
