@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from harness import interrupt
 from harness.abort import AbortWatch
 from harness.clock import NS, now_ns, seconds, sleep_until
 from harness.display import Display, Snapshot
-from harness.errors import HarnessError, NotRevertedError
+from harness.errors import HarnessError, NotRevertedError, RecordError, StackError
 from harness.exits import Exit
 from harness.faults.guard import Guard
 from harness.faults.timeline import FaultTimeline
@@ -24,6 +25,8 @@ from harness.load.workers import Crew, LoadWorkers
 from harness.paths import RunFolder
 from harness.plan import Arm, Plan
 from harness.processes import Processes
+from harness.record.acknowledged import read_acknowledged
+from harness.record.audit import AckedWrite, ArmAudit
 from harness.record.info import WorkerClockInfo
 from harness.record.writer import ArmStart, RecordWriter
 from harness.stack.local import LocalStack
@@ -66,6 +69,8 @@ class ArmRun:
         self._guard = guard
         self._writer = writer
         self._display = display
+        audit = stack.target.audit
+        self._acknowledges = (audit.endpoint, audit.key) if audit else None
         specs = [
             WorkerSpec(
                 arm=arm.name,
@@ -75,6 +80,7 @@ class ArmRun:
                 spool=str(folder.spool / f"{arm.name}-{number}.rows"),
                 load=plan.load_of(arm),
                 abort_when=plan.abort_when,
+                acknowledges=self._acknowledges,
             )
             for number in range(plan.load.workers)
         ]
@@ -119,6 +125,7 @@ class ArmRun:
         finally:
             with interrupt.held():
                 cleanup.close()
+        self._audit()
         reasons = validity_reasons(self._results, self._arm.kind)
         if self._start is not None:
             self._start = replace(self._start, invalid=tuple(reasons))
@@ -238,11 +245,42 @@ class ArmRun:
         self._writer.add_samples(self._arm.name, [result.spool for result in self._results])
         self._collected = True
 
+    def _audit(self) -> None:
+        """Look up what clients were told is stored, now that load and faults are over, and before the next reset."""
+        if self._acknowledges is None:
+            return
+        self._display.say(f"{self._arm.name}: looking up the acknowledged writes of {self._acknowledges[0]}")
+        found = audit_arm(self._stack, [result.spool for result in self._results])
+        if found.problem:
+            self._display.say(f"{self._arm.name}: they could not be looked up: {found.problem}")
+        self._writer.audit(*self._acknowledges, self._arm.name, found)
+
     def _event(self, kind: str, *, t_ns: int, **fields: Any) -> None:
         self._writer.event(kind, arm=self._arm.name, t_ns=t_ns, **fields)
 
     def _reading(self, t_ns: int, component: str, metric: str, value: float) -> None:
         self._writer.reading(self._arm.name, t_ns, component, metric, value)
+
+
+def audit_arm(stack: LocalStack, spools: Sequence[Path]) -> ArmAudit:
+    """What became of the writes that were acknowledged to the clients of an arm; or why nobody knows."""
+    acknowledged: dict[str, int] = {}
+    try:
+        acknowledged = read_acknowledged(spools)
+        found = stack.audit(list(acknowledged))
+    except (RecordError, StackError) as error:
+        return ArmAudit(acknowledged=len(acknowledged), problem=error.message)
+
+    def listed(keys: Sequence[str]) -> tuple[AckedWrite, ...]:
+        writes = [AckedWrite(key=key, acknowledged_s=round(seconds(acknowledged[key]), 3)) for key in keys]
+        return tuple(sorted(writes, key=lambda write: (write.acknowledged_s, write.key)))
+
+    return ArmAudit(
+        acknowledged=len(acknowledged),
+        missing=listed(found.missing),
+        doubled=listed(found.doubled),
+        unacknowledged=found.unacknowledged,
+    )
 
 
 def _sources(stack: LocalStack) -> list[Source]:

@@ -1,6 +1,7 @@
 """The grammar of `expect` and `abort-when`: one sentence each, read the same by the scenario and by the analysis.
 
     expectation = change | limit | "recovers within" DURATION | "no cascade" | "cascade is" CLASS
+                | "no acknowledged write is lost or doubled"
     abort       = metric [of] ( "<" | ">" ) bound "for" DURATION
     change      = "error-rate" [of] "increases by <" POINTS
                 | quantile [of] "increases by <" ( PERCENTAGE | DURATION )
@@ -17,7 +18,9 @@ Without `of` a metric is over all endpoints together. An endpoint whose name has
 in double quotes. `error-rate` counts arrivals, the last attempt decides. `p95 of X` is the response time over all
 arrivals of X, a failed one counting as the client's timeout at least; `p95 of successes of X` leaves failures out.
 `failures` is how many arrivals failed, from the fault's beginning to the end of its arm; `failures < 1` asks for none.
-`no cascade` holds for the classes `none` and `contained`; `cascade is X` asks for exactly X.
+`no cascade` holds for the classes `none` and `contained`; `cascade is X` asks for exactly X. `no acknowledged write is
+lost or doubled` is for targets with an `audit` in their manifest: after the fault arm, everything of which a client was
+told that it is stored is there once.
 """
 
 from __future__ import annotations
@@ -30,8 +33,9 @@ from typing import Literal, NoReturn
 from harness import units
 from harness.errors import nearest
 
-Form = Literal["change", "limit", "count", "recovery", "cascade"]
+Form = Literal["change", "limit", "count", "recovery", "cascade", "audit"]
 Unit = Literal["pp", "%", "ms", "s", ""]
+NOTHING_LOST = "no acknowledged write is lost or doubled"
 CASCADE_CLASSES = ("none", "contained", "cascading", "metastable")
 
 _PER_BASE: dict[Unit, int] = {"pp": 100, "%": 100, "ms": 1000, "s": 1, "": 1}
@@ -54,9 +58,10 @@ class ExpectationError(ValueError):
 class Expectation:
     """One sentence of `expect`.
 
-    `metric` is `error-rate`, `goodput`, `p50`..`p99.9`, `failures`, `recovery` or `cascade`; `endpoint` is "" for all
-    together. `change`: fault against baseline stays below `margin`; `limit`, `count`: the fault arm's own value does.
-    `margin` is in `unit` (5.0 of `%`, 1.0 of `pp`, 300.0 of `ms`, 10.0 of `s`; requests have none); None for `cascade`,
+    `metric` is `error-rate`, `goodput`, `p50`..`p99.9`, `failures`, `recovery`, `cascade` or `audit`; `endpoint` is ""
+    for all together. `change`: fault against baseline stays below `margin`; `limit`, `count`: the fault arm's own value
+    does. `margin` is in `unit` (5.0 of `%`, 1.0 of `pp`, 300.0 of `ms`, 10.0 of `s`; requests have none); None for
+    `audit`, and for `cascade`,
     which lists the `classes` that satisfy it.
     """
 
@@ -80,6 +85,8 @@ class Expectation:
 
     def __str__(self) -> str:
         """The sentence in its plain form; parsing it gives an equal Expectation."""
+        if self.form == "audit":
+            return NOTHING_LOST
         if self.margin is None:
             return "no cascade" if len(self.classes) > 1 else f"cascade is {self.classes[0]}"
         margin = _quantity(self.margin, self.unit)
@@ -134,8 +141,12 @@ def parse(text: str) -> Expectation:
             found = Expectation("recovery", "recovery", margin=words.quantity("s", units.parse_duration), unit="s")
         case "no":
             words.take("no")
-            words.take("cascade")
-            found = Expectation("cascade", "cascade", classes=("none", "contained"))
+            if words.take("cascade", "acknowledged") == "cascade":
+                found = Expectation("cascade", "cascade", classes=("none", "contained"))
+            else:
+                for word in NOTHING_LOST.split()[2:]:
+                    words.take(word)
+                found = Expectation("audit", "audit")
         case "cascade":
             words.take("cascade")
             words.take("is")

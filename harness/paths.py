@@ -52,6 +52,11 @@ class RunFolder:
         return self.root / "events.jsonl"
 
     @property
+    def audit(self) -> Path:
+        """What became of acknowledged writes; only where the target can look them up."""
+        return self.root / "audit.json"
+
+    @property
     def verdict(self) -> Path:
         """Derived: what the run showed."""
         return self.root / "verdict.json"

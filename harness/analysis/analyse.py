@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from harness.analysis.arrivals import client_timeout_ns
+from harness.analysis.audit import audited_arms, lost_sentence
 from harness.analysis.experiment import find_experiments, pairs_of
 from harness.analysis.factorial import load_and_fault
 from harness.analysis.fault_times import fault_times, find_stop
@@ -45,6 +46,11 @@ def analyse(record: Record) -> Verdict:
     expectations = tuple(expectation for _, expectation in asked if isinstance(expectation, Expectation))
     stop = find_stop(record)
     outcome, code = decide(trust.validity, shown.experiment.aborted, comparisons, cascade, expectations)
+    told = describe(
+        outcome, shown.experiment, cascade, found.recovery, shown.endpoints, trust.validity, found.repeats, stop
+    )
+    audit = audited_arms(record.audit)
+    lost = f" {lost}" if (lost := lost_sentence(audit, shown.experiment.fault)) and trust.validity.valid else ""
     return Verdict(
         run_id=info.run_id,
         scenario=info.name,
@@ -52,10 +58,7 @@ def analyse(record: Record) -> Verdict:
         hypothesis=info.hypothesis,
         outcome=outcome,
         exit_code=code,
-        sentence=("In simulation: " if info.simulated else "")
-        + describe(
-            outcome, shown.experiment, cascade, found.recovery, shown.endpoints, trust.validity, found.repeats, stop
-        ),
+        sentence=f"{'In simulation: ' if info.simulated else ''}{told}{lost}",
         cascade=cascade,
         comparisons=comparisons,
         recovery=found.recovery,
@@ -70,6 +73,7 @@ def analyse(record: Record) -> Verdict:
         fault_times=fault_times(record),
         stop=stop,
         impact=shown.impact,
+        audit=audit,
         load_and_fault=load_and_fault(_usable(record, judged), _usable(record, without_spike)),
     )
 

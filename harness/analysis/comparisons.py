@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
+from harness.analysis.audit import judge
 from harness.analysis.cells import ALL, Pair
 from harness.analysis.decision import decide
 from harness.analysis.family import ALPHA, METHOD, Look, adjust, look_at
@@ -19,6 +21,9 @@ from harness.analysis.recovery import STRETCH_S, Healing
 from harness.analysis.seconds import Seconds
 from harness.analysis.verdict import Cascade, Comparison, Composite, Failures, Interval, Outcome
 from harness.expectations import Expectation, ExpectationError
+
+if TYPE_CHECKING:
+    from harness.record.audit import ArmAudit
 
 _NO_INTERVAL = Interval(None, None)
 
@@ -29,7 +34,7 @@ class Material:
 
     `failures` are those of each endpoint, "" for all.
     `problem`: why the arms cannot be compared, else "". `missing`: planned faults that were never confirmed active,
-    `faults`: those that were.
+    `faults`: those that were. `audit`: what became of acknowledged writes, by arm; `baseline` and `fault`: this pair's.
     """
 
     pairs: Mapping[str, Pair]
@@ -41,6 +46,9 @@ class Material:
     missing: tuple[str, ...]
     faults: tuple[str, ...]
     failures: Mapping[str, Failures] = field(default_factory=dict)
+    audit: Mapping[str, ArmAudit] = field(default_factory=dict)
+    baseline: str | None = None
+    fault: str | None = None
 
 
 def compare_all(
@@ -94,6 +102,8 @@ def compare(text: str, expectation: Expectation, material: Material) -> tuple[Co
         found = _compare_recovery(text, expectation, material)
     elif expectation.form == "count":
         found = _compare_count(text, expectation, material)
+    elif expectation.form == "audit":
+        found = _compare_audit(text, expectation, material)
     else:
         found, look = _compare_number(text, expectation, material)
     if material.missing and found.outcome == "pass":
@@ -172,6 +182,21 @@ def _compare_count(text: str, expectation: Expectation, material: Material) -> C
         outcome="pass" if found.failed_fault < most else "fail",
         n_baseline=found.arrivals_baseline,
         n_fault=found.arrivals_fault,
+    )
+
+
+def _compare_audit(text: str, expectation: Expectation, material: Material) -> Comparison:
+    outcome, why = judge(material.audit, material.baseline, material.fault)
+    found = _worded(text, expectation, outcome, why)
+    if outcome == "inconclusive":
+        return found
+    fault, baseline = material.audit[material.fault or ""], material.audit.get(material.baseline or "")
+    return replace(
+        found,
+        baseline=float(baseline.wrong) if baseline is not None and not baseline.problem else None,
+        fault=float(fault.wrong),
+        n_baseline=baseline.acknowledged if baseline is not None else 0,
+        n_fault=fault.acknowledged,
     )
 
 

@@ -37,6 +37,7 @@ from harness.analysis.verdict import (
 from harness.expectations import Expectation, ExpectationError
 
 if TYPE_CHECKING:
+    from harness.record.audit import AuditInfo
     from harness.record.reader import Record
 
 Asked = tuple[str, Expectation | ExpectationError]
@@ -74,7 +75,7 @@ def judge_pair(
         )
     nothing = experiment.problem != ""
     failures = {} if nothing else _failures(record, case)
-    comparisons, composite = compare_all(asked, _material(case, asked, cascade, healing, failures), seed)
+    comparisons, composite = compare_all(asked, _material(record.audit, case, asked, cascade, healing, failures), seed)
     return PairVerdict(
         experiment=experiment,
         cascade=cascade,
@@ -134,7 +135,12 @@ def _failures(record: Record, case: Case) -> Mapping[str, Failures]:
 
 
 def _material(
-    case: Case, asked: Sequence[Asked], cascade: Cascade, healing: Healing, failures: Mapping[str, Failures]
+    audit: AuditInfo | None,
+    case: Case,
+    asked: Sequence[Asked],
+    cascade: Cascade,
+    healing: Healing,
+    failures: Mapping[str, Failures],
 ) -> Material:
     successes: Mapping[str, Pair] = {}
     if any(isinstance(found, Expectation) and found.successes_only for _, found in asked):
@@ -150,4 +156,7 @@ def _material(
         missing=window.missing if window is not None else (),
         faults=window.faults if window is not None else (),
         failures=failures,
+        audit=audit.arms if audit is not None else {},
+        baseline=case.experiment.baseline,
+        fault=case.experiment.fault,
     )

@@ -163,7 +163,7 @@ def _warnings(view: _View) -> list[str]:
 
 
 def _power(text: str, expectation: Expectation, view: _View) -> Power:
-    if expectation.form == "count":  # what is counted needs no power
+    if expectation.form in ("count", "audit"):  # what is counted needs no power
         return Power(text, "", (None, None), None, "")
     if expectation.form in ("recovery", "cascade"):
         return Power(text, "", (None, None), None, _watched_too_short(expectation, view))

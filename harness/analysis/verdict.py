@@ -31,10 +31,10 @@ class Comparison:
     """One expectation held against the record.
 
     `expectation` is the scenario's own words. `endpoint` is "" for all endpoints together. `metric` is `error-rate`,
-    `p50`..`p99.9`, `goodput`, `failures`, `recovery` or `cascade`. `unit` is that of `difference`, `interval` and
-    `margin` (`pp`, `%`, `ms`, `s`, `1/s`, or "" for words and counts). `phase` says which seconds were compared. `why`
-    is one sentence. `interval` has the two-sided `confidence`. `p_adjusted`: how likely so much beyond the margin would
-    be if the truth were just at it, for all expectations of the run taken together; None where there is no number.
+    `p50`..`p99.9`, `goodput`, `failures`, `recovery`, `cascade` or `audit`. `unit` is that of `difference`, `interval`
+    and `margin` (`pp`, `%`, `ms`, `s`, `1/s`, or "" for words and counts). `phase` says which seconds were compared.
+    `why` is one sentence. `interval` has the two-sided `confidence`. `p_adjusted`: how likely so much beyond the margin
+    would be if the truth were just at it, for all expectations of the run together; None where there is no number.
     """
 
     expectation: str
@@ -370,6 +370,32 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
+class AuditedWrite:
+    """A write that was not there exactly once: its name, when a client was first told of it, `what` it was."""
+
+    key: str
+    acknowledged_s: float
+    what: Literal["missing", "doubled"]
+
+
+@dataclass(frozen=True, slots=True)
+class AuditedArm:
+    """What was found of the writes that were acknowledged in an arm; `writes` lists the first hundred that went wrong.
+
+    `unacknowledged`: writes that are there though no client was told so (it got an error, or had left); None when
+    nobody counted. `problem`: why nothing was found out, else "".
+    """
+
+    arm: str
+    acknowledged: int
+    missing: int
+    doubled: int
+    unacknowledged: int | None
+    problem: str
+    writes: tuple[AuditedWrite, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Validity:
     """Whether the run says anything about the system; the reasons say why it does not."""
 
@@ -403,6 +429,7 @@ class Verdict:
     fault_times: tuple[FaultTimes, ...] = ()
     stop: Stop | None = None
     impact: Impact | None = None
+    audit: tuple[AuditedArm, ...] = ()
     version: int = VERDICT_VERSION
 
     def to_json(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from locust.event import EventHook
 
 from harness.clock import now_ns
 from harness.errors import LoadError
+from harness.load.acknowledged import Acknowledgements
 from harness.load.deadlines import Deadlines
 from harness.load.recorder import Recorder
 from harness.load.retries import Retries
@@ -23,10 +24,11 @@ class Session:
 
     `fail` ends the worker with an error; it may be called from any greenlet and returns. `t0_ns` is the monotonic
     instant of the arm's start, 0 until it is known. `notes` are what users should know about the load, in sentences;
-    they are keys, so that each is said once.
+    they are keys, so that each is said once. `acknowledgements` is None when nobody asks for them.
     """
 
     __slots__ = (
+        "acknowledgements",
         "address",
         "authority",
         "deadlines",
@@ -47,12 +49,14 @@ class Session:
         recorder: Recorder,
         fail: Callable[[str], None],
         storms: Mapping[str, RetryStorm],
+        acknowledgements: Acknowledgements | None = None,
     ) -> None:
         self.family, self.address, self.authority = resolve(host)
         self.deadlines = Deadlines(load.timeout_s)
         self.patience_ns = int(load.patience_s * 1e9)
         self.retries = Retries(load.retries, load.seed * 1000 + worker, storms)
         self.recorder = recorder
+        self.acknowledgements = acknowledgements
         self.fail = fail
         self.t0_ns = 0
         self.notes: dict[str, None] = {}

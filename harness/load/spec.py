@@ -21,6 +21,8 @@ class WorkerSpec:
 
     The worker serves the arrivals k with `k % workers == worker`, with `load.users` virtual users shared out
     evenly over the workers, and writes its rows to `spool`. Its progress tells what `abort_when` looks at.
+    `acknowledges`: the endpoint whose 2xx answers say that a write is stored, and the request header that names the
+    write; the worker notes these names.
     """
 
     arm: str
@@ -30,6 +32,7 @@ class WorkerSpec:
     spool: str
     load: Load
     abort_when: tuple[str, ...] = ()
+    acknowledges: tuple[str, str] | None = None
 
     @property
     def name(self) -> str:
@@ -50,7 +53,9 @@ class WorkerSpec:
     def from_json(cls, text: str) -> WorkerSpec:
         """Read what `to_json` wrote. Raises `ValueError`, `KeyError` or `TypeError` when it is something else."""
         data: dict[str, Any] = json.loads(text)
-        return cls(**{**data, "load": load_from_data(data["load"]), "abort_when": tuple(data["abort_when"])})
+        acknowledges = data["acknowledges"] and tuple(data["acknowledges"])
+        read = {"load": load_from_data(data["load"]), "abort_when": tuple(data["abort_when"])}
+        return cls(**{**data, **read, "acknowledges": acknowledges})
 
 
 def load_from_data(data: Mapping[str, Any]) -> Load:

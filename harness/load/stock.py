@@ -60,7 +60,12 @@ class StockUsers:
             if turn is None or arrival is None:
                 return send(client, method, url, name, *args, **options)
             attempt = _Attempt(turn, arrival, renames=not given, streams=bool(args) or "stream" in options)
-            return self._send(attempt, partial(send, client, method, url, name, *args, **options))
+            response = self._send(attempt, partial(send, client, method, url, name, *args, **options))
+            noted, sent = self._session.acknowledgements, getattr(response, "request", None)
+            if noted is not None and sent is not None:
+                status = int(response.status_code or 0)
+                noted.answered(arrival.endpoint, sent.headers, status, self._session.now_ns())
+            return response
 
         return request
 

@@ -58,7 +58,8 @@ class OpenHttpUser(User):
                 f"{type(self).__name__} is an OpenHttpUser, which only the harness can drive",
                 remedy="run it with `harness run SCENARIO`, or derive it from locust's HttpUser",
             )
-        self.client = HttpClient(environment.session, self)
+        session = environment.session
+        self.client = HttpClient(session, self) if session.acknowledgements is None else NotingClient(session, self)
 
     def start(self, group: Group) -> Greenlet:
         """Start the user's greenlet, as Locust does; the connection ends with it."""
@@ -233,3 +234,24 @@ class HttpClient:
         word = "" if status < 400 else "http_4xx" if status < 500 else "http_5xx"
         detail = f"status {status}" if word else ""
         return Response(start_ns, end_ns, status, word, detail, connection.head, connection.body)
+
+
+class NotingClient(HttpClient):
+    """An `HttpClient` that notes which writes were acknowledged to it."""
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        name: str = "",
+        headers: Mapping[str, str] | None = None,
+        json: object = None,
+        data: Mapping[str, Any] | str | bytes | None = None,
+    ) -> Response:
+        """See `HttpClient.request`."""
+        response = super().request(method, path, name=name, headers=headers, json=json, data=data)
+        noted = self._session.acknowledgements
+        if noted is not None and headers and self.arrival is not None:
+            noted.answered(self.arrival.endpoint, headers, response.status, response.end_ns)
+        return response

@@ -33,6 +33,7 @@ from gevent.event import AsyncResult
 
 from harness.clock import NS
 from harness.errors import HarnessError, LoadError
+from harness.load.acknowledged import Acknowledgements
 from harness.load.fasthttp import send_each_request_once
 from harness.load.gauges import CpuMeter
 from harness.load.link import Link
@@ -60,7 +61,8 @@ class Worker:
         self._writer = RowWriter(Path(spec.spool))
         watched = watches(spec.abort_when, spec.load.timeout_s, PROGRESS_INTERVAL_S)
         self._recorder = Recorder(self._writer, watched)
-        self._session = Session(spec.host, spec.load, spec.worker, self._recorder, self._fail, link.storms)
+        noted = spec.acknowledges and Acknowledgements(*spec.acknowledges, self._recorder, Path(spec.spool))
+        self._session = Session(spec.host, spec.load, spec.worker, self._recorder, self._fail, link.storms, noted)
         self._cpu = CpuMeter()
         self._population: Population | None = None
 

@@ -40,8 +40,9 @@ def verify(folder: RunFolder, info: RunInfo) -> None:
             remedy="run the scenario again, or go on without this check: --no-integrity",
         )
     derived = {path.name for path in (folder.verdict, folder.report, folder.junit, folder.summary)}
-    for path in (folder.samples, folder.events, folder.telemetry):
-        if path.name not in info.files and (path.exists() or path != folder.telemetry):
+    optional = (folder.telemetry, folder.audit)
+    for path in (folder.samples, folder.events, *optional):
+        if path.name not in info.files and (path.exists() or path not in optional):
             raise IntegrityError(f"{folder.run_json}: files: there is no digest of {path.name}", remedy=_REMEDY)
     for name, expected in sorted(info.files.items()):
         if Path(name).name != name:

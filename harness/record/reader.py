@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from harness.errors import RecordError, nearest
 from harness.paths import RunFolder
+from harness.record.audit import AuditInfo, read_audit
 from harness.record.columns import Columns, Words, read_columns
 from harness.record.info import ArmInfo, RunInfo, read_info
 from harness.record.integrity import verify
@@ -49,7 +50,10 @@ class Telemetry:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A run record. `events` are in the file's order; `endpoint_names` are those of every arm's endpoint codes."""
+    """A run record. `events` are in the file's order; `endpoint_names` are those of every arm's endpoint codes.
+
+    `audit` is None where no acknowledged writes were looked up.
+    """
 
     folder: RunFolder
     info: RunInfo
@@ -57,6 +61,7 @@ class Record:
     telemetry: Telemetry
     endpoint_names: tuple[str, ...]
     _arms: Mapping[str, ArmSamples]
+    audit: AuditInfo | None = None
 
     def arm(self, name: str) -> ArmSamples:
         """The samples of an arm (none, when it was begun and stopped before its first).
@@ -95,7 +100,15 @@ def read(folder: Path, *, integrity: bool = True) -> Record:
         verify(paths, info)
     events = tuple(_read_events(paths.events))
     endpoint_names, arms = _read_samples(paths, info)
-    return Record(paths, info, events, _read_telemetry(paths, info), endpoint_names, MappingProxyType(arms))
+    return Record(
+        paths,
+        info,
+        events,
+        _read_telemetry(paths, info),
+        endpoint_names,
+        MappingProxyType(arms),
+        audit=read_audit(paths.audit),
+    )
 
 
 def _read_events(path: Path) -> Iterator[Event]:

@@ -23,6 +23,7 @@ from harness import ledger
 from harness.clock import seconds
 from harness.errors import RecordError
 from harness.paths import RunFolder
+from harness.record.audit import read_audit
 from harness.record.clocks import read_clock
 from harness.record.info import WorkerClockInfo, read_info
 from harness.record.schema import EVENT_KINDS, TELEMETRY_COLUMNS
@@ -56,11 +57,15 @@ def salvage(folder: RunFolder) -> dict[str, int]:
             writer.event(**event)
         for row in _telemetry(folder.telemetry):
             writer.reading(**row)
+        if audit := read_audit(folder.audit):
+            for arm, found in audit.arms.items():
+                writer.audit(audit.endpoint, audit.key, arm, found)
         rows = {arm.name: writer.add_samples(arm.name, _spools(folder, arm.name)) for arm in arms}
         reasons = [reason for reason in info.validity.reasons if reason not in (UNFINISHED, REASON)]
         writer.close([*reasons, REASON], [_as_far_as_it_got(arm, folder, events) for arm in arms])
-        for name in ("samples", "telemetry", "events", "run_json"):
-            getattr(work, name).replace(getattr(folder, name))
+        for name in ("samples", "telemetry", "events", "audit", "run_json"):
+            if getattr(work, name).exists():
+                getattr(work, name).replace(getattr(folder, name))
     finally:
         shutil.rmtree(work.root, ignore_errors=True)
     return rows

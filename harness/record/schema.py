@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from harness.record.audit import AuditInfo
 from harness.record.info import SCHEMA_VERSION, ArmInfo, FaultInfo, PhaseInfo, RunInfo
 from harness.record.spool import ERROR_WORDS
 
@@ -106,6 +107,7 @@ def json_schema() -> dict[str, Any]:
     return {
         "run.json": RunInfo.model_json_schema(),
         "events.jsonl": _event_schema(),
+        "audit.json": AuditInfo.model_json_schema(),
         "samples.parquet": _described(SAMPLE_COLUMNS),
         "telemetry.parquet": _described(TELEMETRY_COLUMNS),
     }

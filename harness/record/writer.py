@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from harness.errors import DiskError, HarnessError
 from harness.paths import RunFolder
+from harness.record.audit import ArmAudit, AuditInfo
 from harness.record.info import SCHEMA_VERSION, WorkerClockInfo, parse_info
 from harness.record.integrity import describe
 from harness.record.merge import merge_spools, samples_table
@@ -79,6 +80,7 @@ class RecordWriter:
         self._folder = folder
         self._info = dict(info)
         self._rows: dict[str, int] = {}
+        self._audits: dict[str, ArmAudit] = {}
         self._readings: dict[str, list[tuple[str, str, int, float]]] = {}
         self._events_lock = threading.Lock()
         self._readings_lock = threading.Lock()
@@ -127,6 +129,12 @@ class RecordWriter:
         """
         return self._add(arm, merge_spools(arm, spool_paths))
 
+    def audit(self, endpoint: str, key: str, arm: str, found: ArmAudit) -> None:
+        """Add what became of an arm's acknowledged writes to audit.json; `endpoint` and `key` as there."""
+        self._audits[arm] = found
+        with _explained(self._folder):
+            _write_atomically(self._folder.audit, AuditInfo(endpoint=endpoint, key=key, arms=self._audits).model_dump())
+
     def add_arm(self, samples: ArmSamples) -> int:
         """Write the rows of an arm that are in memory; else as `add_samples`."""
         return self._add(samples.name, samples_table(samples))
@@ -159,7 +167,8 @@ class RecordWriter:
             self._telemetry.close()
             with self._events_lock:
                 self._events.close()
-            paths = (self._folder.samples, self._folder.telemetry, self._folder.events)
+            paths = [self._folder.samples, self._folder.telemetry, self._folder.events]
+            paths += [self._folder.audit] if self._folder.audit.exists() else []
             for path in paths:
                 _sync(path)
             _write_atomically(

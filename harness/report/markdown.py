@@ -41,6 +41,7 @@ def render_summary(verdict: Verdict) -> str:
     lines += [f"- **Hit:** {text(words.impact(verdict.impact))}"] if verdict.impact else []
     lines += [f"- **Failed:** {text(found)}"] if (found := words.failures(verdict)) else []
     lines.append(f"- **Recovery:** {text(words.recovery(verdict.recovery))}")
+    lines += [f"- **Acknowledged writes:** {text(line)}" for line in words.audit(verdict)]
     lines += [f"- **Repeats:** {text(line)}" for line in words.repeats(verdict)]
     for label, found in (("All expectations together", words.together(verdict)), ("Also", words.changes(verdict))):
         lines += [f"- **{label}:** {text(found)}"] if found else []

@@ -113,6 +113,7 @@ def _facts(verdict: Verdict, folder: Path) -> list[tuple[str, str]]:
     facts += [("failed", _line(words.failures(verdict)))] if words.failures(verdict) else []
     facts.append(("recovery", _line(words.recovery(verdict.recovery))))
     facts += [("order", _line(words.order(verdict)))] if words.order(verdict) else []
+    facts += [("writes", _line(line)) for line in words.audit(verdict)]
     facts += [("repeats", _line(line)) for line in words.repeats(verdict)]
     facts += [("together", _line(words.together(verdict)))] if words.together(verdict) else []
     facts += [("also", _line(words.changes(verdict)))] if words.changes(verdict) else []

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness.analysis.verdict import (
+    AuditedArm,
     CascadeClass,
     Comparison,
     Contrast,
@@ -187,9 +188,10 @@ def subject_of(metric: str, endpoint: str) -> str:
         "failures": "failed requests",
         "recovery": "time to recovery",
         "cascade": "how far the damage spread",
+        "audit": "acknowledged writes lost or doubled",
     }
     name = names.get(metric, f"{metric} response time" if metric[:1] == "p" and metric[1:2].isdigit() else metric)
-    if metric in ("recovery", "cascade"):
+    if metric in ("recovery", "cascade", "audit"):
         return name
     return f"{name} of {endpoint}" if endpoint else f"{name}, all endpoints"
 
@@ -221,6 +223,21 @@ def _between(interval: Interval) -> str:
     if interval.high is None:
         return f" ({numbers.seconds(interval.low)} at least)"
     return f" ({numbers.seconds(interval.low)} to {numbers.seconds(interval.high)})"
+
+
+def audit(verdict: Verdict) -> list[str]:
+    """What became of acknowledged writes, arm by arm."""
+    return [f"{one.arm}: {_looked_up(one)}" for one in verdict.audit]
+
+
+def _looked_up(one: AuditedArm) -> str:
+    if one.problem:
+        return f"{numbers.whole(one.acknowledged)} acknowledged, not looked up: {one.problem}"
+    others = (
+        "" if one.unacknowledged is None else f"; {numbers.whole(one.unacknowledged)} there that nobody was told of"
+    )
+    wrong = f"{numbers.whole(one.missing)} missing, {numbers.whole(one.doubled)} doubled"
+    return f"{numbers.whole(one.acknowledged)} acknowledged, {wrong}{others}"
 
 
 def order(verdict: Verdict) -> str:

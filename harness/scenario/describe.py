@@ -66,6 +66,7 @@ def describe(plan: Plan, target: Target) -> dict[str, Any]:
             for name, change in plan.scenario.get(part, {}).items()
         },
         "existing": target.existing,
+        "audit": target.audit.endpoint if target.audit else None,
         "resets": None if target.reset is None else target.resets,
         "duration_s": {
             "arm": plan.arm_duration_s,
@@ -130,6 +131,8 @@ def _lines(plan: Plan, data: Mapping[str, Any]) -> Iterator[str]:
     yield from _limit_lines(plan, data)
     yield "expected"
     yield from (f"  {sentence}" for sentence in plan.expect)
+    if data["audit"]:
+        yield f"  (what {data['audit']} has acknowledged is looked up after every arm)"
     yield from (f"  abort when {sentence}" for sentence in plan.abort_when)
     yield ""
     if data["existing"]:

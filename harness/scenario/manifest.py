@@ -112,6 +112,19 @@ class Command(_Part):
     environment: dict[str, str] = Field(default_factory=dict)
 
 
+class Audit(Command):
+    """The program that looks up, after each arm, what clients were told is stored.
+
+    It reads the names of these writes from standard input, one on each line, and prints a JSON object: `missing` and
+    `doubled`, lists of names, and `unacknowledged`, how many writes it found that no client was told of, or null.
+    """
+
+    endpoint: str = Field(description="whose answers with a status of 200 to 299 say that a write is stored")
+    key: Annotated[str, StringConstraints(pattern=r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$")] = Field(
+        description="the request header that names the write, such as Idempotency-Key"
+    )
+
+
 class Process(Command):
     """A component that is the target's own program: started in one or more replicas, or running already at `url`."""
 
@@ -148,6 +161,7 @@ class Manifest(_Part):
     edges: tuple[Edge, ...] = Field((), description="`source->destination`; each gets a proxy")
     entry: str = Field(description="the component that clients talk to")
     reset: Command | None = Field(None, description="brings the data to its first state; run before every arm")
+    audit: Audit | None = Field(None, description="looks up acknowledged writes after every arm")
     dependencies: dict[str, tuple[str, ...]] = Field(
         min_length=1, description="endpoint -> the components it has a declared path to"
     )
@@ -352,10 +366,13 @@ def _read(file: Path) -> Target:
     target = Target.model_construct(folder=file.resolve().parent, **dict(manifest))
     _check_settings(target, document)
     _check_components(target, document)
-    for name in target.processes:
-        _check_placeholders(target, document, ("processes", name), name)
+    for name, process in target.processes.items():
+        _check_placeholders(document, ("processes", name), process, _placeholders_of(target, name))
     if target.reset:
-        _check_placeholders(target, document, ("reset",), "")
+        _check_placeholders(document, ("reset",), target.reset, _placeholders(target, ()))
+    if target.audit:
+        _check_known(document, ("audit", "endpoint"), [target.audit.endpoint], target.dependencies, "endpoint")
+        _check_placeholders(document, ("audit",), target.audit, _placeholders(target, target.edges))
     return target
 
 
@@ -434,18 +451,22 @@ def _check_known(
             raise document.error(path, f"no {what} `{name}`", remedy=nearest(name, allowed))
 
 
-def _check_placeholders(target: Target, document: Document, path: Keys, component: str) -> None:
+def _placeholders(target: Target, edges: Iterable[tuple[str, str]]) -> set[str]:
+    """What may stand in braces where the servers themselves are known, and some edges."""
     allowed = {"python", "target", *target.servers, *(f"{name}.url" for name in target.servers)}
-    if component:
-        process = target.processes[component]
-        allowed |= {"port", "replica"} | ({"management_port"} if process.management else set())
-        allowed |= {"disk"} if process.disk else set()
-        for source, destination in target.edges:
-            if source == component:
-                edge = f"{source}->{destination}"
-                allowed |= {edge, f"{edge}.url"} if destination in target.servers else {edge}
-    command = target.processes[component] if component else target.reset
-    assert command is not None
+    for source, destination in edges:
+        edge = f"{source}->{destination}"
+        allowed |= {edge, f"{edge}.url"} if destination in target.servers else {edge}
+    return allowed
+
+
+def _placeholders_of(target: Target, component: str) -> set[str]:
+    process = target.processes[component]
+    allowed = _placeholders(target, [edge for edge in target.edges if edge[0] == component]) | {"port", "replica"}
+    return allowed | ({"management_port"} if process.management else set()) | ({"disk"} if process.disk else set())
+
+
+def _check_placeholders(document: Document, path: Keys, command: Command, allowed: set[str]) -> None:
     texts: list[tuple[Keys, str]] = [((*path, "command", index), text) for index, text in enumerate(command.command)]
     texts += [((*path, "environment", name), text) for name, text in command.environment.items()]
     for where, text in texts:

@@ -244,6 +244,13 @@ def _check_endpoints(scenario: Scenario, target: Target, document: Document) -> 
         (("abort-when", index), expectations.parse_abort(text).endpoint)
         for index, text in enumerate(scenario.abort_when)
     ]
+    for index, text in enumerate(scenario.expect):
+        if expectations.parse(text).form == "audit" and target.audit is None:
+            raise document.error(
+                ("expect", index),
+                f"{target.name} has no `audit` in its target.yaml, so nobody can look up what was acknowledged",
+                remedy="describe there which endpoint acknowledges writes, and the command that looks them up",
+            )
     for path, endpoint in named:
         if endpoint and endpoint not in target.dependencies:
             remedy = nearest(endpoint, target.dependencies)

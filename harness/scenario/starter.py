@@ -99,6 +99,14 @@ entry: app
 #   command: ["{python}", -m, my_app.reset]
 #   environment: {DATABASE_URL: "{postgres.url}"}
 
+# Looks up, after every arm, each write of which a client was told that it is stored: its command reads their names (the
+# values of the header `key`) from standard input, one a line, and prints {"missing": [...], "doubled": [...]}.
+# audit:
+#   endpoint: item
+#   key: Idempotency-Key
+#   command: ["{python}", -m, my_app.audit]
+#   environment: {DATABASE_URL: "{app->postgres.url}"}
+
 # Endpoint (a `name` in the locustfile) -> the components that it needs. Damage anywhere else is a cascade.
 dependencies:
   home: [app]

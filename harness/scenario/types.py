@@ -147,6 +147,7 @@ Sentence = Annotated[
                 "failures of checkout < 1",
                 "recovers within 10s",
                 "no cascade",
+                expectations.NOTHING_LOST,
             ],
         }
     ),

@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -34,6 +34,7 @@ from harness.proxy.client import ToxiproxyClient
 from harness.scenario.manifest import Target
 from harness.stack import postgres, sentinel, valkey
 from harness.stack.account import Account, unprivileged
+from harness.stack.audit import Found, look_up
 from harness.stack.disks import Disks
 from harness.stack.names import Names
 from harness.stack.programs import Programs
@@ -173,6 +174,14 @@ class LocalStack:
             self._await(SERVICE, lambda name=name: self.endpoints.serves(name))  # type: ignore[misc]
         for group in self.watched:
             self._await(group.replica, lambda group=group: sentinel.is_settled(group))  # type: ignore[misc]
+
+    def audit(self, names: Sequence[str]) -> Found:
+        """Look up writes that clients were told are stored. Raises StackError when the target's program can't."""
+        audit = self.target.audit
+        if audit is None:
+            raise StackError(f"{self.target.name} has no audit command")
+        commands = [self._programs.audit(audit, region) for region in self.target.regions or ("",)]
+        return look_up(names, commands, self._processes)
 
     def down(self) -> None:
         """End every process, remove every file outside the results, and whatever was put on servers of others."""

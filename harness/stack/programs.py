@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from harness.errors import StackError
 from harness.faults.base import Edge
 from harness.processes import Command
+from harness.scenario.manifest import Audit, Target
 from harness.scenario.manifest import Command as ResetCommand
-from harness.scenario.manifest import Target
 from harness.stack.disks import Disks
 from harness.stack.names import Names
 from harness.stack.replica import Replica
@@ -72,6 +73,16 @@ class Programs:
         fill = _filler(self._values(region))
         return self._command("reset", [fill(part) for part in reset.command], reset.environment, fill)
 
+    def audit(self, audit: Audit, region: str) -> Command:
+        """How acknowledged writes are looked up. Raises StackError when that needs something that is nowhere known."""
+        # By addresses: the names that some edges have are known to the target's own processes only.
+        values = self._values(region, lambda edge: edge.address)
+        fill = _filler(values)
+        try:
+            return self._command("audit", [fill(part) for part in audit.command], audit.environment, fill)
+        except KeyError as error:
+            raise StackError(f"nobody has said where `{error.args[0]}` is") from error
+
     def _command(
         self, name: str, argv: Sequence[str], told: Mapping[str, str], fill: Callable[[str], str], nice: int = 0
     ) -> Command:
@@ -84,8 +95,9 @@ class Programs:
             nice=nice,
         )
 
-    def _values(self, region: str) -> dict[str, str]:
+    def _values(self, region: str, address_of: Callable[[Edge], str] | None = None) -> dict[str, str]:
         """What braces stand for, whoever is started; in a region, its own servers and edges."""
+        address_of = address_of or self._names.address
 
         def plain(name: str) -> str:
             return name.removesuffix(f"-{region}") if region else name
@@ -97,9 +109,9 @@ class Programs:
         for edge in self._stack.edges:
             if self._stack.target.region_of(edge.destination) == region:
                 called = f"{plain(edge.source)}->{plain(edge.destination)}"
-                values[called] = self._names.address(edge)
+                values[called] = address_of(edge)
                 if edge.destination in self._stack.servers:
-                    values[f"{called}.url"] = self._stack.server_url(edge.destination, self._names.address(edge))
+                    values[f"{called}.url"] = self._stack.server_url(edge.destination, address_of(edge))
         return values
 
 

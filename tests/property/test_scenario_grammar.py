@@ -19,6 +19,7 @@ quantiles = st.sampled_from(["p1", "p50", "p95", "p99", "p99.9", "p99.99"])
 WORDS = """
 error-rate goodput failures p95 of successes checkout increases decreases by < > 1pp 50% 7 300ms for 5s recovers within
 no cascade is contained "a b" "
+acknowledged write lost or doubled
 """
 words = st.sampled_from(WORDS.split())
 
@@ -27,7 +28,17 @@ words = st.sampled_from(WORDS.split())
 def expectations(draw: st.DrawFn) -> Expectation:
     kind = draw(
         st.sampled_from(
-            ["errors", "errors-limit", "quantile", "quantile-limit", "goodput", "failures", "recovery", "cascade"]
+            [
+                "errors",
+                "errors-limit",
+                "quantile",
+                "quantile-limit",
+                "goodput",
+                "failures",
+                "recovery",
+                "cascade",
+                "audit",
+            ]
         )
     )
     endpoint, margin = draw(endpoints), draw(margins)
@@ -49,6 +60,8 @@ def expectations(draw: st.DrawFn) -> Expectation:
             return Expectation("count", "failures", endpoint, margin=float(draw(st.integers(1, 10**9 - 1))))
         case "recovery":
             return Expectation("recovery", "recovery", margin=margin, unit="s")
+        case "audit":
+            return Expectation("audit", "audit")
     return Expectation(
         "cascade", "cascade", classes=draw(st.sampled_from([("none", "contained"), ("none",), ("metastable",)]))
     )

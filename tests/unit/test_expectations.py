@@ -19,6 +19,7 @@ FORMS = {
     "failures of checkout < 20": Expectation("count", "failures", "checkout", margin=20.0),
     "recovers within 10s": Expectation("recovery", "recovery", margin=10.0, unit="s"),
     "no cascade": Expectation("cascade", "cascade", classes=("none", "contained")),
+    "no acknowledged write is lost or doubled": Expectation("audit", "audit"),
     "cascade is metastable": Expectation("cascade", "cascade", classes=("metastable",)),
 }
 
@@ -65,6 +66,8 @@ def test_base_units() -> None:
         ("recovers within 10", 16, "without a unit"),
         ("cascade is contaned", 11, "did you mean `contained`"),
         ("no cascade at all", 11, "ends here"),
+        ("no write is lost", 3, "expected `cascade` or `acknowledged`"),
+        ("no acknowledged write is lost", 29, "`or`"),
         ('"p95" < 3ms', 0, "expected a metric"),
     ],
 )

@@ -18,6 +18,7 @@ from harness.load.remote.transport import Outbox
 from harness.load.spec import WorkerSpec
 from harness.probes import split
 from harness.processes import inherited_environment
+from harness.record.acknowledged import acknowledged_path
 from harness.record.spool import names_path
 
 _REACH_TIMEOUT_S = 3.0
@@ -31,7 +32,8 @@ class Job:
         self.spec = replace(spec, spool=str(spool), load=unpacked(spec.load, folder))
         self._log = folder / f"{spec.arm}-{spec.worker}.log"
         # Names before rows: a row is of no use without the name it refers to.
-        self._shipped = {"names": (names_path(spool), 0), "rows": (spool, 0), "log": (self._log, 0)}
+        paths = {"names": names_path(spool), "rows": spool, "acked": acknowledged_path(spool), "log": self._log}
+        self._shipped = {part: (path, 0) for part, path in paths.items()}
         self._outbox = outbox
         self._process: subprocess.Popen[bytes] | None = None
         self.ended = False

@@ -42,6 +42,7 @@ from harness.errors import HarnessError, LoadError
 from harness.load.remote import protocol
 from harness.load.remote.protocol import Silence
 from harness.load.remote.transport import Chunk, Inbox, Outbox
+from harness.record.acknowledged import acknowledged_path
 from harness.record.clocks import Reading, clock_path, quickest, reading_line, start_line
 from harness.record.spool import names_path
 
@@ -72,9 +73,8 @@ class Peer:
     def prepare(self, spec: dict[str, Any], log: Path) -> None:
         """From now on the files of this arm are accepted."""
         spool = Path(spec["spool"])
-        self._files.update(
-            {(spec["arm"], part): path for part, path in (("rows", spool), ("names", names_path(spool)), ("log", log))}
-        )
+        paths = {"names": names_path(spool), "rows": spool, "acked": acknowledged_path(spool), "log": log}
+        self._files.update({(spec["arm"], part): path for part, path in paths.items()})
         self._clock = clock_path(spool)
 
     def write(self, chunk: Chunk) -> None:

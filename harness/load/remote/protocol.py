@@ -7,9 +7,9 @@
     master -> agent   ping {sent_ns}            every `PING_INTERVAL_S`; agent -> master: pong, see `clocks`
 
 Parts of the stream to an agent: `command`, a JSON object (`prepare` with a `WorkerSpec`, `go`, `stop`, `kill`, `end`),
-and `file:NAME`, the next bytes of a file of the bundle. Parts of the stream to the master: `rows`, `names` and `log`,
-the next bytes of these files of the arm, and `event`, a JSON object as `harness.load.worker` says it, or `ended
-{exit_code}`, which is the last of an arm.
+and `file:NAME`, the next bytes of a file of the bundle. Parts of the stream to the master: `rows`, `names`, `acked`
+and `log`, the next bytes of these files of the arm, and `event`, a JSON object as `harness.load.worker` says it, or
+`ended {exit_code}`, which is the last of an arm.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ACK: Final = "harness-ack"
 PING: Final = "harness-ping"
 PONG: Final = "harness-pong"
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Of these messages."""
 
 PING_INTERVAL_S: Final = 0.1

@@ -19,6 +19,7 @@ LOAD = Load(
     3,
 )
 SPEC = WorkerSpec("fault-1", 1, 3, "http://127.0.0.1:8000", "spool/w1.rows", LOAD, ("p95 > 1s for 2s",))
+AUDITED = replace(SPEC, acknowledges=("checkout", "Idempotency-Key"))
 
 CALM = Progress(1_000, 10, 8, 1, 2, 20.0, 30.0, 1.5, 5, 0, 2)
 
@@ -28,13 +29,15 @@ def test_a_spec_survives_its_file():
 
 
 def test_the_model_of_the_load_survives_too():
+    assert WorkerSpec.from_json(AUDITED.to_json()) == AUDITED
     closed = replace(SPEC, load=replace(LOAD, model="closed"))
     assert WorkerSpec.from_json(closed.to_json()) == closed
     assert LOAD.model == "open"
 
 
 def test_the_file_has_the_documented_keys():
-    assert set(json.loads(SPEC.to_json())) == {"arm", "worker", "workers", "host", "spool", "load", "abort_when"}
+    keys = {"arm", "worker", "workers", "host", "spool", "load", "abort_when", "acknowledges"}
+    assert set(json.loads(SPEC.to_json())) == keys
 
 
 def test_users_are_shared_out_over_the_workers():

@@ -37,7 +37,7 @@ def test_the_error_words_are_those_of_the_load_workers():
 
 def test_the_schema_covers_each_file_and_is_json():
     schema = json_schema()
-    assert set(schema) == {"run.json", "events.jsonl", "samples.parquet", "telemetry.parquet"}
+    assert set(schema) == {"run.json", "events.jsonl", "audit.json", "samples.parquet", "telemetry.parquet"}
     assert json.loads(json.dumps(schema)) == schema
     assert [column["name"] for column in schema["samples.parquet"]] == SAMPLES.names
     assert all(column["meaning"] for column in schema["samples.parquet"] + schema["telemetry.parquet"])

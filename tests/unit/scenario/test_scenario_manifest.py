@@ -1,11 +1,13 @@
 """The target's manifest."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from harness.errors import ScenarioError
 from harness.paths import shipped
+from harness.plan import Plan
 from harness.scenario.manifest import Target, load_target
 
 
@@ -115,3 +117,39 @@ def test_the_shipped_target_is_right() -> None:
     assert {"fragile", "hardened"} <= set(target.presets)
     assert ("app", "postgres") in target.edges
     assert {"catalog", "checkout", "product"} <= set(target.dependencies)
+
+
+AUDIT = 'audit: {endpoint: checkout, key: Idempotency-Key, command: [find], environment: {DB: "{app->postgres.url}"}}\n'
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right", "said"),
+    [
+        ("checkout", "chekout", "did you mean `checkout`"),
+        ("Idempotency-Key", "Idempotency Key", "audit.key"),
+        ("app->postgres.url", "app->auth.url", "unknown placeholder `{app->auth.url}`"),
+        ("app->postgres.url", "port", "unknown placeholder `{port}`"),
+        ("command: [find], ", "", "audit.command"),
+    ],
+)
+def test_an_audit_says_whose_answers_count_and_who_looks(folder: Path, wrong: str, right: str, said: str) -> None:
+    manifest = folder / "targets" / "shop" / "target.yaml"
+    plain = manifest.read_text()
+    manifest.write_text(plain + AUDIT)
+    audit = load_target(manifest).audit
+    assert audit is not None
+    assert (audit.endpoint, audit.key, audit.command) == ("checkout", "Idempotency-Key", ("find",))
+    manifest.write_text(plain + AUDIT.replace(wrong, right))
+    with pytest.raises(ScenarioError) as caught:
+        load_target(manifest)
+    assert said in str(caught.value)
+    assert f"target.yaml:{len(plain.splitlines()) + 1}" in str(caught.value)
+
+
+def test_nothing_can_be_expected_of_writes_that_nobody_looks_up(plan_with: Callable[..., Plan], folder: Path) -> None:
+    asked = ("- no cascade", "- no acknowledged write is lost or doubled")
+    with pytest.raises(ScenarioError, match=r"expect\[1\].*shop has no `audit` in its target.yaml"):
+        plan_with(asked)
+    manifest = folder / "targets" / "shop" / "target.yaml"
+    manifest.write_text(manifest.read_text() + AUDIT)
+    assert plan_with(asked).expect[1] == "no acknowledged write is lost or doubled"
