@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from harness.clock import now_ns
 from harness.faults.catalogue import catalogue
@@ -41,7 +42,13 @@ class Bench:
     """
 
     def __init__(
-        self, folder: Path, *, target: Target | None = None, preset: str = "hardened", named: Sequence[str] = ()
+        self,
+        folder: Path,
+        *,
+        target: Target | None = None,
+        preset: str = "hardened",
+        settings: Mapping[str, Any] | None = None,
+        named: Sequence[str] = (),
     ) -> None:
         self.folder = RunFolder(folder)
         self.folder.logs.mkdir(parents=True)
@@ -51,7 +58,7 @@ class Bench:
         self.target = target or load_target(SHOP)
         self.stack = LocalStack(
             self.target,
-            self.target.environment(preset, {}),
+            self.target.environment(preset, settings or {}),
             processes=self.processes,
             ledger=self.ledger,
             folder=self.folder,

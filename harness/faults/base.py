@@ -145,6 +145,9 @@ class FaultableStack(Protocol):
     def scratch(self) -> Path:
         """A folder outside the results that goes when the run ends."""
 
+    def memory(self, name: str) -> Path:
+        """The file in which a replica may read how many bytes it holds, as long as somebody writes that there."""
+
     def edge(self, name: str) -> Edge:
         """The edge `source->destination`."""
 

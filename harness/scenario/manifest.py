@@ -126,7 +126,11 @@ class Audit(Command):
 
 
 class Process(Command):
-    """A component that is the target's own program: started in one or more replicas, or running already at `url`."""
+    """A component that is the target's own program: started in one or more replicas, or running already at `url`.
+
+    While the fault `memory-leak` is on, the file {memory} says how many bytes a replica holds, the leak included, as
+    `memory.current` of its control group would; otherwise there is no such file.
+    """
 
     command: tuple[str, ...] = ()
     url: AppUrl | None = Field(None, description="where it runs already, instead of a command; plain http")
@@ -462,7 +466,8 @@ def _placeholders(target: Target, edges: Iterable[tuple[str, str]]) -> set[str]:
 
 def _placeholders_of(target: Target, component: str) -> set[str]:
     process = target.processes[component]
-    allowed = _placeholders(target, [edge for edge in target.edges if edge[0] == component]) | {"port", "replica"}
+    allowed = _placeholders(target, [edge for edge in target.edges if edge[0] == component])
+    allowed |= {"port", "replica", "memory"}
     return allowed | ({"management_port"} if process.management else set()) | ({"disk"} if process.disk else set())
 
 

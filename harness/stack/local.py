@@ -267,6 +267,10 @@ class LocalStack:
         """A folder outside the results that goes when the run ends."""
         return self._work
 
+    def memory(self, name: str) -> Path:
+        """The file in which a replica may read how many bytes it holds, as long as somebody writes that there."""
+        return self._work / f"{name}.memory"
+
     def upstream(self, edge: str) -> str:
         """`host:port` that the edge's proxy leads to as long as no fault has led it elsewhere."""
         return self._proxies.upstream(edge)

@@ -36,6 +36,9 @@ class Addresses(Protocol):
     def edges(self) -> tuple[Edge, ...]:
         """The edges that have a proxy."""
 
+    def memory(self, name: str) -> Path:
+        """The file that tells a replica how much memory it holds."""
+
     def server_url(self, name: str, address: str = "") -> str:
         """How the target calls a server, login and database included; by way of the proxy at `address` if given."""
 
@@ -61,6 +64,7 @@ class Programs:
             "port": str(replica.port),
             "management_port": str(replica.management_port),
             "replica": str(replica.number),
+            "memory": str(self._stack.memory(replica.name)),
         }
         if self._stack.target.disk_of(replica.component):
             values["disk"] = str(self._disks.folder(replica.name))

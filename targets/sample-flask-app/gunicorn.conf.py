@@ -3,9 +3,12 @@
 import math
 import os
 import resource
+import signal
+from functools import partial
 from pathlib import Path
 
 from shop.management import LOOPBACK
+from shop.memory import Recycler
 from shop.service import Service
 from shop.settings import Settings
 
@@ -38,10 +41,12 @@ def on_starting(_server):
 
 
 def post_worker_init(worker):
-    """Open the management port in the worker process, beside the request threads; tell the worker how to leave."""
+    """Open the management port in the worker process, and tell the worker how and when to leave."""
     service = Service.of(worker.wsgi)
     service.attach(worker.tpool, lambda: worker.leaving)
     worker.shutdown_delay_s = _settings.shutdown_delay_seconds
     port = os.environ.get("MANAGEMENT_PORT")
     if port:
         service.management(int(port), os.environ.get("MANAGEMENT_HOST", LOOPBACK)).start()
+    if _settings.recycle_at:
+        Recycler(_settings.recycle_at, partial(os.kill, worker.pid, signal.SIGTERM)).start()

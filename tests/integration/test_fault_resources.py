@@ -6,6 +6,7 @@ import resource
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
@@ -116,6 +117,19 @@ def test_a_leak_ends_in_a_kill_and_a_fresh_process(bench: Bench) -> None:
         "component.started",
     ]
     assert answers(bench, "app-1")
+
+
+def test_a_worker_that_leaves_in_time_takes_its_leak_with_it(tmp_path: Path) -> None:
+    settings = {"recycle_at": "150", "shutdown_delay": "100ms"}
+    with Bench(tmp_path / "run-recycle", preset="fragile", settings=settings).booted() as bench:
+        first, master = worker(bench, "app-1"), bench.stack.mark("app-1")
+        with bench.during("memory-leak: {on: app-1, at: 0s, for: 60s, rate: 40MB/s, limit: 900MB}"):
+            assert wait_for(lambda: not first.is_running(), timeout_s=20), "left before the limit"
+            assert wait_for(lambda: bench.stack.is_ready("app-1"), timeout_s=20), "a fresh one took its place"
+            assert wait_for(lambda: any(leak.memory_info().rss > 2e7 for leak in companions()), timeout_s=20), "again"
+        assert bench.stack.mark("app-1") == master
+        assert bench.moves == [], "nothing was killed"
+        assert not bench.stack.memory("app-1").exists()
 
 
 def _pod(bench: Bench, name: str) -> list[psutil.Process]:

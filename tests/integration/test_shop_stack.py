@@ -122,6 +122,7 @@ def boot(servers, tmp_path):
             }
             addresses = servers | {name: f"127.0.0.1:{ports[name]['port']}" for name in ("auth", "payments")} | replaced
             values = {"python": sys.executable, "target": str(TARGET.folder), "replica": "1"}
+            values |= {"memory": str(tmp_path / "memory")}
             values |= servers | {f"app->{name}": address for name, address in addresses.items()}
             for name, server in TARGET.servers.items():
                 url = URLS[server.engine]

@@ -1,4 +1,4 @@
-"""Resource faults: a part of the target gets less of the processor, of memory or of descriptors than it needs.
+"""Resource faults: a part of the target gets less of the processor, of memory, of descriptors or of disk than it needs.
 
 Only the target's own processes are limited, and what competes with them is bounded in size and time: the machine and
 the load generator keep theirs.
@@ -16,10 +16,8 @@ from contextlib import ExitStack
 
 import psutil
 
-from harness.errors import HarnessError, StackError
 from harness.faults.base import Fault, FaultableStack, FaultableTarget, Param, Undo
 from harness.faults.catalogue import fault
-from harness.faults.course import Course
 from harness.faults.disks import BALLAST, fill, may_mount, remove_ballast
 from harness.faults.limits import (
     descriptor_limit,
@@ -36,23 +34,19 @@ from harness.ledger import ProcessMark
 from harness.plan import PlannedFault
 from harness.probes import split
 from harness.processes import Command
-from harness.units import format_size
 
 MARGIN_S = 10.0
 """A companion ends by itself so long after the fault should have ended."""
 ANSWER_S = 0.3
 ROUNDS = 10
-RESTART_S = 15.0
 LOOK = 1 << 16
 """Bytes by which a disk is tried."""
 CHECK_S = 0.1
 _HELLO = {"redis": b"PING\r\n", "http": b"GET /healthz HTTP/1.1\r\nHost: probe\r\n\r\n"}
 """Something to answer, after which the connection stays open."""
-RESERVE = 0.5
-"""The share of the machine's free memory that a fault leaves alone."""
 
 
-def _companion(fault: Fault, name: str, *words: object) -> Command:
+def companion(fault: Fault, name: str, *words: object) -> Command:
     """A companion of a target's process, beside it and as important as it."""
     beside = fault.stack.command(name)
     seconds = fault.planned.for_s + MARGIN_S
@@ -90,7 +84,7 @@ class CpuBurn(Fault):
         self._names = names(self)
         self._burners = [
             Command(f"{base.name}-{number}", base.argv, base.log, nice=base.nice)
-            for base in (_companion(self, self._names[0], "burn"),)
+            for base in (companion(self, self._names[0], "burn"),)
             for number in range(1, int(planned.params["burners"]) + 1)
         ]
         self._running: list[ProcessMark] = []
@@ -252,126 +246,12 @@ class FdExhaustion(Fault):
         return False
 
 
-@fault(
-    "memory-leak",
-    family="resources",
-    place="component",
-    capability="process",
-    layer="memory",
-    params={
-        "rate": Param("byte-rate", "how fast it grows", default=20e6, least=1e5, most=2e8),
-        "limit": Param(
-            "size",
-            "what the process and the leak may hold together, as a pod's memory limit; at the limit it is killed",
-            default=256e6,
-            least=3e7,
-        ),
-    },
-)
-class MemoryLeak(Fault):
-    """Memory leaks beside a process until both reach their limit: then it is killed and started again, as a pod is.
-
-    The leak is real memory, held by a process of the harness that counts with the target's as one pod.
-    """
-
-    takes_out = True
-
-    def __init__(self, planned: PlannedFault, stack: FaultableStack) -> None:
-        super().__init__(planned, stack)
-        (self._name, *_) = names(self)
-        self._limit = float(planned.params["limit"])
-        self._rate = float(planned.params["rate"])
-        self._leak = _companion(self, self._name, "hoard", self._rate, self._limit)
-        self._command = stack.command(self._name)
-        self._course = Course(self._grow)
-        self._kills = 0
-
-    @classmethod
-    def refusal(cls, planned: PlannedFault, target: FaultableTarget) -> str:
-        """One pod leaks, not all."""
-        if planned.component in planned.where and len(target.instances(planned.component)) > 1:
-            one = target.instances(planned.component)[0]
-            return f"a leak is in one process: say which replica, such as `on: {one}`"
-        return ""
-
-    def prepare(self) -> None:
-        """Raise HarnessError unless there is room for the leak, in the limit and on this machine."""
-        used = self._pod_bytes()
-        if used >= self._limit:
-            raise HarnessError(
-                f"{self._name} has {format_size(round(used, -5))} already, more than the limit",
-                remedy="raise the fault's `limit`",
-            )
-        free = psutil.virtual_memory().available * RESERVE
-        if self._limit - used > free:
-            raise HarnessError(
-                f"the leak may take {format_size(round(free, -6))} of this machine's memory at most",
-                remedy="lower the fault's `limit`",
-            )
-
-    def undo(self) -> Sequence[Undo]:
-        """End the leak; start the process if it was just killed."""
-        return [end_process(self._leak), self.stack.start_undo(self._name)]
-
-    def inject(self) -> None:
-        """Begin to leak."""
-        self.stack.may_die(self._name)
-        self.stack.spawn(self._leak)
-        self._course.start()
-
-    def halt(self) -> None:
-        """Kill and start no more."""
-        self._course.halt()
-
-    def is_active(self) -> bool:
-        """The leak has grown, or has already cost a life."""
-        return self._kills > 0 or self._leaked_bytes() >= min(1e6, self._rate)
-
-    def is_clear(self) -> bool:
-        """The memory is given back, and the process is ready."""
-        return not self._leaked_bytes() and self.stack.is_ready(self._name)
-
-    def _grow(self) -> None:
-        while True:
-            self._course.wait_until(lambda: self._pod_bytes() + self._leaked_bytes() >= self._limit)
-            self._kills += 1
-            self.stack.kill(self._leak.name)
-            self.stack.kill(self._name)
-            self.tell("component.stopped", self._name)
-            self.stack.spawn(self._command)
-            self.stack.may_die(self._name)
-            self._course.wait_until(lambda: self.stack.is_ready(self._name), timeout_s=RESTART_S)
-            self.tell("component.started", self._name)
-            self.stack.spawn(self._leak)
-
-    def _pod_bytes(self) -> int:
-        try:
-            return sum(map(_resident, members(self.stack, self._name)))
-        except StackError:
-            return 0
-
-    def _leaked_bytes(self) -> int:
-        try:
-            return _resident(self.stack.mark(self._leak.name))
-        except StackError:
-            return 0
-
-
 def _cpu_seconds(mark: ProcessMark) -> float:
     process = mark.find()
     try:
         return sum(process.cpu_times()[:2]) if process else 0.0
     except psutil.NoSuchProcess:
         return 0.0
-
-
-def _resident(mark: ProcessMark) -> int:
-    """Bytes of memory that a process holds (RSS); 0 when it has ended."""
-    process = mark.find()
-    try:
-        return int(process.memory_info().rss) if process else 0
-    except psutil.NoSuchProcess:
-        return 0
 
 
 @fault(

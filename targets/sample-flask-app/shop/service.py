@@ -9,6 +9,7 @@ from flask.typing import ResponseReturnValue
 
 from shop.errors import Unavailable
 from shop.management import LOOPBACK, ManagementServer
+from shop.memory import held_bytes
 from shop.metrics import Metrics
 from shop.threads import Threads
 
@@ -49,6 +50,7 @@ class Service:
         self._metrics.gauge("workers_busy", "Threads at work.", lambda: threads.busy)
         self._metrics.gauge("workers_limit", "Threads.", lambda: threads.limit)
         self._metrics.gauge("queue_length", "Requests waiting for a thread.", lambda: threads.waiting)
+        self._metrics.gauge("memory_bytes", "Memory that the replica holds.", held_bytes)
 
     def management(self, port: int, host: str = LOOPBACK) -> ManagementServer:
         """The management port of this process, not started yet. Port 0 picks a free one."""

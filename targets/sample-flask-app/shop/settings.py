@@ -41,6 +41,7 @@ class Settings:
     shed_after_seconds: float = 0.0
     shutdown_delay_seconds: float = 0.0
     graceful_timeout_seconds: float = 5.0
+    recycle_at: int = 0
     auth_seconds: float = 0.005
     payments_seconds: float = 0.005
 
