@@ -84,18 +84,20 @@ def ending_of(verdict: Verdict | None, code: int, took_s: float) -> Ending:
     ending: Ending = {"exit": code, "took_s": round(took_s)}
     if verdict is None:
         return ending
-    errors: dict[str, Any] = {}
-    for number in verdict["table"]:
-        if (number["metric"], number["endpoint"], number["phase"]) == ("error-rate", "", "fault"):
-            errors = number
-    return ending | {
+    impact, recovery = verdict["impact"], verdict["recovery"]
+    ending |= {
         "outcome": verdict["outcome"],
         "class": verdict["cascade"]["class"],
         "hysteresis": verdict["cascade"]["hysteresis"],
-        "errors_without": errors.get("baseline"),
-        "errors_with": errors.get("fault"),
-        "back_s": verdict["recovery"]["seconds"] if verdict["recovery"]["recovered"] else None,
+        "hit_share": impact and impact["share"],
+        "hit_s": impact and impact["seconds"],
+        "failed": impact and impact["failed"],
+        "back_s": recovery["seconds"] if recovery["recovered"] else None,
     }
+    for arm in verdict.get("audit", ()):
+        if arm["arm"].startswith("fault"):
+            ending |= {"acknowledged": arm["acknowledged"], "lost": arm["missing"], "doubled": arm["doubled"]}
+    return ending
 
 
 def kept(scenario: str) -> dict[str, list[Ending]]:
@@ -133,10 +135,8 @@ def with_table(page: str) -> str:
 
 def table() -> str:
     """Markdown: each scenario with its variants, and how the last real runs of each ended."""
-    rows = [
-        "| scenario and what it teaches | variant | ends as | runs | errors in the fault | back after | a run takes |"
-    ]
-    rows.append("| --- | --- | --- | --- | --- | --- | --- |")
+    columns = ("scenario and what it teaches", "variant", "ends as", *_COLUMNS)
+    rows = [f"| {' | '.join(columns)} |", "| --- " * len(columns) + "|"]
     shown = ""
     for claim in claims():
         first = "" if claim.scenario == shown else f"`{claim.scenario}`: {claim.teaches}"
@@ -146,15 +146,23 @@ def table() -> str:
     return "\n".join(rows) + "\n"
 
 
-def _seen(claim: Claim) -> tuple[str, str, str, str]:
+_COLUMNS = ("runs", "hit at most", "for", "failed requests", "back after", "a run takes")
+
+
+def _seen(claim: Claim) -> list[str]:
     valid = [ending for ending in seen(claim) if ending["exit"] != INVALID]
     if not valid:
-        return "-", "-", "-", "-"
+        return ["-"] * len(_COLUMNS)
     held = f"{sum(map(claim.holds, valid))} of {len(valid)}"
-    errors = [ending for ending in valid if ending.get("errors_with") is not None]
-    share = " -> ".join(
-        f"{median(one[key] for one in errors):.0%}" for key in ("errors_without", "errors_with") if errors
-    )
-    back = [one.get("back_s") for one in valid]
-    back_s = "not in the run" if None in back else f"{median(back):.0f} s"
-    return held, share or "-", back_s if errors else "-", f"{median(one['took_s'] for one in valid):.0f} s"
+    failed = _middle(valid, "failed", "{:.0f}")
+    if any("lost" in ending for ending in valid):
+        failed += "; writes lost: " + ", ".join(f"{one['lost']} of {one['acknowledged']}" for one in valid)
+    takes = _middle(valid, "took_s", "{:.0f} s")
+    if valid[0].get("hit_share") is None:
+        return [held, "-", "-", "-", "-", takes]
+    back = "not in the run" if None in [one["back_s"] for one in valid] else _middle(valid, "back_s", "{:.0f} s")
+    return [held, _middle(valid, "hit_share", "{:.0%}"), _middle(valid, "hit_s", "{:.0f} s"), failed, back, takes]
+
+
+def _middle(valid: list[Ending], key: str, shown: str) -> str:
+    return shown.format(median(ending[key] for ending in valid))

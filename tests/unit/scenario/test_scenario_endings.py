@@ -43,7 +43,7 @@ def test_a_claim_is_held_against_what_the_run_said(claim: Claim, verdict: str, c
         "outcome": "pass",
         "cascade": {"class": verdict, "hysteresis": ""},
         "recovery": {"recovered": True, "seconds": 1.0},
-        "table": [{"metric": "error-rate", "endpoint": "", "phase": "fault", "baseline": 0.0, "fault": 0.5}],
+        "impact": {"share": 0.4, "seconds": 3.0, "failed": 12},
     }
     assert claim.holds(ending_of(told if verdict else None, code, 60.2)) is held
 
@@ -58,17 +58,16 @@ def test_what_was_seen_is_the_middle_of_the_valid_runs(tmp_path, monkeypatch) ->
     page = "before\n" + endings.BEGIN + "old\n" + endings.END + "after\n"
     endings.PAGE.write_text(page)
     good, bad = claims()
-    run = {"class": "contained", "exit": 1, "took_s": 50, "errors_without": 0.0, "errors_with": 0.4, "back_s": 2.0}
-    endings.keep(bad, [{"exit": INVALID, "took_s": 9}, run, run | {"errors_with": 0.5}, run | {"class": "none"}])
+    hit = {"hit_share": 0.4, "hit_s": 3.0, "failed": 12}
+    run = {"class": "contained", "exit": 1, "took_s": 50, "back_s": 2.0, **hit}
+    endings.keep(bad, [{"exit": INVALID, "took_s": 9}, run, run | {"hit_share": 0.5}, run | {"class": "none"}])
     written = endings.PAGE.read_text()
-    assert "|  | `bad` | contained | 2 of 3 | 0% -> 40% | 2 s | 50 s |" in written
-    assert "| `one`: Look. | `good` | none, passes | - | - | - | - |" in written
+    assert "|  | `bad` | contained | 2 of 3 | 40% | 3 s | 12 | 2 s | 50 s |" in written
+    assert "| `one`: Look. | `good` | none, passes | - | - | - | - | - | - |" in written
     assert written.startswith("before\n")
     assert written.endswith("after\n")
     assert "old" not in written
-    endings.keep(good, [run | {"class": "none", "exit": 0, "back_s": None}])
-    assert (
-        "| `one`: Look. | `good` | none, passes | 1 of 1 | 0% -> 40% | not in the run | 50 s |"
-        in endings.PAGE.read_text()
-    )
+    run |= {"class": "none", "exit": 0, "back_s": None, "acknowledged": 90, "lost": 2, "doubled": 0}
+    endings.keep(good, [run])
+    assert "| 1 of 1 | 40% | 3 s | 12; writes lost: 2 of 90 | not in the run | 50 s |" in endings.PAGE.read_text()
     assert len(kept("one")["bad"]) == 4
