@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Protocol
@@ -96,6 +96,8 @@ class Segment:
 
     def instant(self, expected: float) -> float:
         """When `expected` arrivals have become due."""
+        if self.rate_start == self.rate_end:
+            return min(self.start_s + expected / self.rate_start, self.end_s) if self.rate_start else self.start_s
         # The root of slope/2 t^2 + rate_start t = expected, in the form that does not cancel when the slope is small.
         root = math.sqrt(max(0.0, self.rate_start**2 + 2 * self._slope * expected))
         if self.rate_start + root == 0:
@@ -319,6 +321,18 @@ class Rate:
             return math.inf
         index = bisect_right(self._masses, expected) - 1
         return self.segments[index].instant(expected - self._masses[index])
+
+    def instants(self, expected: Iterable[float]) -> Iterator[float]:
+        """`instant` of each of these ascending numbers, up to the first one that is never due."""
+        segments, masses = iter(self.segments), iter(self._masses)
+        before = upto = next(masses)
+        for number in expected:
+            while number >= upto:
+                segment = next(segments, None)
+                if segment is None:
+                    return
+                before, upto, instant = upto, next(masses), segment.instant
+            yield instant(number - before)
 
     def shifted(self, by_s: float) -> Rate:
         """The same, `by_s` later."""

@@ -20,7 +20,7 @@ import random
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, islice
+from itertools import accumulate, count, islice, repeat
 from pathlib import Path
 
 from harness.plan import Load
@@ -57,12 +57,8 @@ class Poisson:
         return self.profile.at(t_s)
 
     def __iter__(self) -> Iterator[float]:
-        gap = random.Random(f"{self.seed}:arrivals").expovariate
-        instant = self.profile.instant
-        expected = gap(1.0)
-        while (t_s := instant(expected)) != math.inf:
-            yield t_s
-            expected += gap(1.0)
+        uniform, log = random.Random(f"{self.seed}:arrivals").random, math.log
+        yield from self.profile.instants(accumulate(-log(1.0 - uniform()) for _ in repeat(None)))
 
     def __str__(self) -> str:
         return f"poisson arrivals (seed {self.seed}): {self.profile}"
@@ -79,10 +75,7 @@ class Uniform:
         return self.profile.at(t_s)
 
     def __iter__(self) -> Iterator[float]:
-        k = 0
-        while (t_s := self.profile.instant(k + 0.5)) != math.inf:
-            yield t_s
-            k += 1
+        yield from self.profile.instants(count(0.5))
 
     def __str__(self) -> str:
         return f"uniform arrivals: {self.profile}"
@@ -148,6 +141,8 @@ def draw_indices(weights: Sequence[float], seed: int) -> Iterator[int]:
     bounds = list(accumulate(weights))
     if not bounds or bounds[-1] <= 0:
         raise ValueError("there must be a weight above zero to draw from")
+    if len(bounds) == 1:
+        yield from repeat(0)
     uniform = random.Random(f"{seed}:tasks").random
     last, total = len(bounds) - 1, bounds[-1]
     while True:

@@ -6,6 +6,7 @@ import json as jsonlib
 import re
 import zlib
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
@@ -39,12 +40,10 @@ class Requests:
 
         Raises `ValueError` when the path does not start with `/`, or a method or header cannot be sent.
         """
-        if not _PLAIN_PATH.fullmatch(path):
-            path = _quoted(path)
         if headers is None and json is None and data is None and method in ("GET", "HEAD", "DELETE"):
-            return f"{method} {path}{self._common}\r\n".encode("latin-1")
+            return _bodiless(method, path, self._common)
         body, content_type = _body_of(json, data)
-        lines = [f"{method} {path}{self._common}Content-Length: {len(body)}\r\n"]
+        lines = [f"{method} {_sendable(path)}{self._common}Content-Length: {len(body)}\r\n"]
         if not _TOKEN.fullmatch(method):
             raise ValueError(f"{method!r} is not an HTTP method")
         given = {name.lower() for name in headers} if headers else set()
@@ -143,7 +142,14 @@ class Response:
         return jsonlib.loads(self.body)
 
 
-def _quoted(path: str) -> str:
+@lru_cache(maxsize=1024)
+def _bodiless(method: str, path: str, common: str) -> bytes:
+    return f"{method} {_sendable(path)}{common}\r\n".encode("latin-1")
+
+
+def _sendable(path: str) -> str:
+    if _PLAIN_PATH.fullmatch(path):
+        return path
     if not path.startswith("/"):
         raise ValueError(f"the path {path!r} must start with `/`: the host comes from the scenario's target")
     return quote(path, safe="/?&=%#:;,+!$'()*@~[]").partition("#")[0]

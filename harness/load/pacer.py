@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final
 
 import gevent
@@ -17,6 +18,8 @@ from harness.load.session import Session
 from harness.load.turn import Turn, perform
 
 _SWEEP_INTERVAL_S: Final = 0.02
+_AHEAD: Final = 100
+"""Arrivals that are worked out at a time: in one go that costs a fraction of what each costs by itself."""
 
 
 class Pool:
@@ -153,13 +156,12 @@ class Pacer:
         now_ns, released = self._session.now_ns, self._session.recorder.released
         yield 0  # from here on in the hub
         reached_ns = now_ns()
-        for instant_s, index in self._plan:
-            intended_ns = int(instant_s * NS)
-            while intended_ns > reached_ns:
-                reached_ns = now_ns()
-                if intended_ns > reached_ns:
-                    yield intended_ns - reached_ns
-            task, release = self._targets[index]
-            arrival = Arrival(intended_ns, task)
-            released(arrival)
-            release(arrival)
+        while due := [(int(instant_s * NS), *self._targets[index]) for instant_s, index in islice(self._plan, _AHEAD)]:
+            for intended_ns, task, release in due:
+                while intended_ns > reached_ns:
+                    reached_ns = now_ns()
+                    if intended_ns > reached_ns:
+                        yield intended_ns - reached_ns
+                arrival = Arrival(intended_ns, task)
+                released(arrival)
+                release(arrival)

@@ -102,7 +102,7 @@ class HttpClient:
 
     def get(self, path: str, *, name: str = "", headers: Mapping[str, str] | None = None) -> Response:
         """GET `path`; see `request`."""
-        return self.request("GET", path, name=name, headers=headers)
+        return self._send("GET", self._requests.compose("GET", path, headers), name or path)
 
     def delete(self, path: str, *, name: str = "", headers: Mapping[str, str] | None = None) -> Response:
         """DELETE `path`; see `request`."""
@@ -151,30 +151,7 @@ class HttpClient:
         `name` is the request's name in the record, the path when it is not given. Raises `ValueError` for a
         request that cannot be sent.
         """
-        message = self._requests.compose(method, path, headers, json, data)
-        arrival = self.arrival
-        if arrival is None or arrival.start_ns >= 0:
-            self._settle()
-            self.arrival = arrival = further_arrival(self._session, self._task)
-        self._method = method
-        if arrival is None:
-            return self._attempt(message)
-        arrival.name(name or path)
-        self._session.retries.arrived(arrival.endpoint)
-        while True:
-            response = self._attempt_of(arrival, message)
-            if not response.error:
-                return response
-            wait_ns = self._session.retries.wait_ns(
-                arrival.endpoint, arrival.attempt, response.status, response.error, response.end_ns
-            )
-            if wait_ns is None:
-                return response
-            self.report(arrival)
-            self._session.recorder.will_retry(arrival, wait_ns)
-            left_ns = arrival.wanted_ns - self._session.now_ns()
-            if left_ns > 0:
-                gevent.sleep(left_ns / NS)
+        return self._send(method, self._requests.compose(method, path, headers, json, data), name or path)
 
     def report(self, arrival: Arrival) -> None:
         """Fire Locust's request event for the attempt that has just ended, if anybody listens."""
@@ -191,6 +168,43 @@ class HttpClient:
             context=self._user.context(),
             response=response,
         )
+
+    def _send(self, method: str, message: bytes, name: str) -> Response:
+        """Make `message` the request of the arrival at hand, or of a further one, with its retries."""
+        self._method = method
+        session, arrival = self._session, self.arrival
+        if arrival is None or arrival.start_ns >= 0:
+            self._settle()
+            self.arrival = arrival = further_arrival(session, self._task)
+            if arrival is None:
+                return self._attempt(message, session.now_ns())
+        else:
+            arrival.start_ns = session.now_ns()
+        arrival.name(name)
+        session.retries.arrived(name)
+        session.recorder.started(arrival)
+        while True:
+            arrival.on_wire = True
+            arrival.answer = response = self._attempt(message, arrival.start_ns)
+            arrival.on_wire = False
+            if not response.error or not self._tries_again(arrival, response):
+                return response
+            arrival.start_ns = session.now_ns()
+
+    def _tries_again(self, arrival: Arrival, response: Response) -> bool:
+        """Wait for the instant of the next attempt; False when there is none."""
+        session = self._session
+        wait_ns = session.retries.wait_ns(
+            arrival.endpoint, arrival.attempt, response.status, response.error, response.end_ns
+        )
+        if wait_ns is None:
+            return False
+        self.report(arrival)
+        session.recorder.will_retry(arrival, wait_ns)
+        left_ns = arrival.wanted_ns - session.now_ns()
+        if left_ns > 0:
+            gevent.sleep(left_ns / NS)
+        return True
 
     def _settle(self) -> bool:
         """Write the last row of the arrival at hand, if it has been a request."""
@@ -210,30 +224,17 @@ class HttpClient:
             arrival.start_ns = self._session.now_ns()
             arrival.answer = Response(arrival.start_ns, arrival.start_ns, 0, "check", reason)
 
-    def _attempt_of(self, arrival: Arrival, message: bytes) -> Response:
-        if arrival.attempt or arrival.start_ns < 0:
-            arrival.start_ns = self._session.now_ns()
-        if arrival.attempt == 0:
-            self._session.recorder.started(arrival)
-        arrival.on_wire = True
-        response = self._attempt(message, arrival.start_ns)
-        arrival.on_wire = False
-        arrival.answer = response
-        return response
-
-    def _attempt(self, message: bytes, start_ns: int = -1) -> Response:
+    def _attempt(self, message: bytes, start_ns: int) -> Response:
         session, connection = self._session, self._connection
-        if start_ns < 0:
-            start_ns = session.now_ns()
         try:
             connection.exchange(message, start_ns + session.t0_ns, bodiless=self._method == "HEAD")
         except ExchangeError as error:
             return Response(start_ns, session.now_ns(), 0, error.word, str(error))
-        end_ns = session.now_ns()
-        status = connection.status
-        word = "" if status < 400 else "http_4xx" if status < 500 else "http_5xx"
-        detail = f"status {status}" if word else ""
-        return Response(start_ns, end_ns, status, word, detail, connection.head, connection.body)
+        end_ns, status = session.now_ns(), connection.status
+        if status < 400:
+            return Response(start_ns, end_ns, status, "", "", connection.head, connection.body)
+        word = "http_4xx" if status < 500 else "http_5xx"
+        return Response(start_ns, end_ns, status, word, f"status {status}", connection.head, connection.body)
 
 
 class NotingClient(HttpClient):
