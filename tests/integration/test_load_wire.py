@@ -109,12 +109,13 @@ def test_what_is_in_flight_at_the_end_is_a_row(tmp_path, kind):
                 self.client.get("/first", name="first")
                 self.client.get("/stalls-x", name="second")
     """
-    load = make_load(tmp_path, locustfile, steady(40, 0.5), users=20, timeout_s=30, patience_s=30)
+    # The last journey needs time for its first request, on a busy machine as well.
+    load = make_load(tmp_path, locustfile, steady(40, 0.5, quiet_s=1.5), users=20, timeout_s=30, patience_s=30)
     with Server(misbehave) as server:
         [result], [rows] = drive(tmp_path, load, server.host)
         assert server.requests == {"/first": 20, "/stalls-x": 20}
     assert Counter(zip(rows.endpoints, rows.errors, strict=True)) == {("first", ""): 20, ("second", "aborted"): 20}
-    assert set(rows.of("second").data["end_ns"]) == {500_000_000}
+    assert set(rows.of("second").data["end_ns"]) == {2_000_000_000}
     assert result.arrivals == result.rows == 40
 
 
