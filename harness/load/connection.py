@@ -18,6 +18,7 @@ from gevent import getcurrent
 from gevent.hub import get_hub
 from gevent.monkey import get_original
 
+from harness.clock import NS, now_ns
 from harness.errors import LoadError
 from harness.load.deadlines import DeadlineExpired, Deadlines
 
@@ -25,6 +26,8 @@ _raw_socket: Final = get_original("socket", "socket")  # never blocks here: it w
 _raw_poll: Final = get_original("select", "poll")
 _READ: Final = 1
 _WRITE: Final = 2
+_IDLE_NS: Final = NS // 10  # no server gives up on a connection sooner
+_TURNS: Final = 2  # of the hub: in the second one, what was there to see in the first one has been seen to
 _RECEIVE_BYTES: Final = 16384  # as much memory is taken for each response, however short it is
 _STILL_CONNECTING: Final = (errno.EINPROGRESS, errno.EWOULDBLOCK)
 _OWN_LIMITS: Final = (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS)
@@ -42,12 +45,13 @@ class ExchangeError(Exception):
 class Connection:
     """A connection to `address`, opened when needed; after an `exchange` holds its response.
 
-    `status`, `head` (raw bytes of the response up to and beyond its headers) and `body` (as it came over the wire)
-    are those of the last exchange.
+    `status`, `head` (raw bytes of the response up to and beyond its headers), `body` (as it came over the wire) and
+    `answered_ns`, the monotonic instant at which it was complete, are those of the last exchange.
     """
 
     __slots__ = (
         "_address",
+        "_answered_turn",
         "_bodiless",
         "_chunks",
         "_deadlines",
@@ -57,10 +61,12 @@ class Connection:
         "_headers_done",
         "_hub",
         "_keep",
+        "_loop",
         "_parser",
         "_poll",
         "_readable",
         "_socket",
+        "answered_ns",
         "greenlet",
         "head",
         "status",
@@ -71,6 +77,7 @@ class Connection:
         self._address = address
         self._deadlines = deadlines
         self._hub = get_hub()
+        self._loop = self._hub.loop
         self._socket: Any = None
         self._readable: Any = None
         self._poll: Any = None
@@ -78,6 +85,7 @@ class Connection:
         self._chunks: list[bytes] = []
         self._exchanging = False
         self.greenlet: Any = None
+        self.answered_ns = self._answered_turn = 0
         self.status = 0
         self.head = b""
 
@@ -92,7 +100,7 @@ class Connection:
         chunks = self._chunks
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
-    def exchange(self, request: bytes, start_ns: int, *, bodiless: bool) -> None:
+    def exchange(self, request: bytes, start_ns: int, bodiless: bool) -> None:
         """Send `request` and read the whole response to it; the timeout runs from `start_ns` over all of this.
 
         `bodiless` says that the response has headers only (to HEAD). Raises `ExchangeError`, and `LoadError` when
@@ -105,7 +113,7 @@ class Connection:
         self.head = b""
         self._deadlines.start(self, start_ns)
         try:
-            if self._socket is None or self._is_stale():
+            if self._socket is None or (self._may_be_stale(start_ns) and self._is_stale()):
                 self._connect()
             if self._parser is None:
                 self._parser = httptools.HttpResponseParser(self)
@@ -113,6 +121,7 @@ class Connection:
             self._send(request)
             while not self._done:
                 self._hub.switch()
+            self.answered_ns, self._answered_turn = now_ns(), self._loop.iteration
         except DeadlineExpired:
             raise ExchangeError("timeout", "no whole response within the timeout") from None
         finally:
@@ -130,6 +139,10 @@ class Connection:
             self._socket.close()
             self._socket = None
             self._parser = None
+
+    def _may_be_stale(self, now_ns: int) -> bool:
+        # Hardly, when it was in use a moment ago and the hub, which watches it, has looked since then.
+        return now_ns - self.answered_ns > _IDLE_NS or self._loop.iteration - self._answered_turn < _TURNS
 
     def _is_stale(self) -> bool:
         # An idle connection with something to read was closed by the server, or got bytes nobody asked for.
@@ -158,11 +171,11 @@ class Connection:
             raise
         self._socket = sock
         self._poll = _poll_of(sock)
-        self._readable = self._hub.loop.io(sock.fileno(), _READ)
+        self._readable = self._loop.io(sock.fileno(), _READ)
         self._readable.start(self._on_readable)
 
     def _wait_until_connected(self, sock: Any) -> None:
-        watcher = self._hub.loop.io(sock.fileno(), _WRITE)
+        watcher = self._loop.io(sock.fileno(), _WRITE)
         try:
             self._hub.wait(watcher)
         finally:
@@ -193,7 +206,7 @@ class Connection:
 
     def _wait_to_send(self) -> None:
         # Not by `hub.wait`, whose greenlet nothing else may wake: the response can come first.
-        watcher = self._hub.loop.io(self._socket.fileno(), _WRITE)
+        watcher = self._loop.io(self._socket.fileno(), _WRITE)
         try:
             watcher.start(self.greenlet.switch)
             self._hub.switch()

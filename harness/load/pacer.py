@@ -33,6 +33,7 @@ class Pool:
         self._session = session
         self._turn_of = turn_of
         self._free: deque[Any] = deque()
+        self._line_up: Callable[[Any], None] = self._free.append
         self._waiting: deque[Arrival] = deque()
         self._hub = get_hub()
 
@@ -84,9 +85,6 @@ class Pool:
         while waiting and now_ns - waiting[0].intended_ns > self._session.patience_ns:
             self._session.recorder.gave_up(waiting.popleft(), now_ns)
 
-    def _line_up(self, user: Any) -> None:
-        self._free.append(user)
-
 
 class ShuffledPool(Pool):
     """A pool whose users are taken at random.
@@ -98,8 +96,9 @@ class ShuffledPool(Pool):
     def __init__(self, session: Session, turn_of: Callable[[Any], Turn], seed: int) -> None:
         super().__init__(session, turn_of)
         self._draw = random.Random(f"{seed}:users")
+        self._line_up = self._push_in
 
-    def _line_up(self, user: Any) -> None:
+    def _push_in(self, user: Any) -> None:
         self._free.insert(self._draw.randint(0, len(self._free)), user)
 
 

@@ -102,6 +102,7 @@ class Recorder:
 
     def __init__(self, writer: RowWriter, watches: Sequence[Watch] = ()) -> None:
         self._writer = writer
+        self._add_row = writer.add
         self._watches = watches
         self._open: set[Arrival] = set()
         self._closed = False
@@ -161,8 +162,9 @@ class Recorder:
         answer = arrival.answer
         if self._closed or answer is None:
             return
-        self._row(arrival, answer.end_ns, answer.status, answer.error, answer.nbytes)
-        self._finish(arrival, answer.end_ns, answer.error)
+        end_ns, error = answer.end_ns, answer.error
+        self._row(arrival, end_ns, answer.status, error, answer.nbytes)
+        self._finish(arrival, end_ns, error)
 
     def gave_up(self, arrival: Arrival, at_ns: int) -> None:
         """No user was free for the arrival in time; `at_ns` is the moment of giving up."""
@@ -221,7 +223,7 @@ class Recorder:
         if arrival.attempt == 0:
             arrival.first_local = local
             self.first_rows += 1
-        self._writer.add(
+        self._add_row(
             arrival.attempt,
             arrival.first_local,
             local,

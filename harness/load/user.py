@@ -86,7 +86,8 @@ class HttpClient:
 
     def begin(self, arrival: Arrival | None) -> None:
         """A task starts; see `Turn`."""
-        self._settle()
+        if self.arrival is not None:
+            self._settle()
         self.arrival = arrival
 
     def finish(self, failure: Exception | None) -> bool:
@@ -154,8 +155,8 @@ class HttpClient:
         return self._send(method, self._requests.compose(method, path, headers, json, data), name or path)
 
     def report(self, arrival: Arrival) -> None:
-        """Fire Locust's request event for the attempt that has just ended, if anybody listens."""
-        if not self._event.wanted or not isinstance(arrival.answer, Response):
+        """Fire Locust's request event for the attempt that has just ended."""
+        if not isinstance(arrival.answer, Response):
             return
         response = arrival.answer
         failure = RequestFailedError(f"{response.error}: {response.detail}") if response.error else None
@@ -199,7 +200,8 @@ class HttpClient:
         )
         if wait_ns is None:
             return False
-        self.report(arrival)
+        if self._event.wanted:
+            self.report(arrival)
         session.recorder.will_retry(arrival, wait_ns)
         left_ns = arrival.wanted_ns - session.now_ns()
         if left_ns > 0:
@@ -212,7 +214,8 @@ class HttpClient:
         if arrival is None or arrival.answer is None:
             return False
         self._session.recorder.settled(arrival)
-        self.report(arrival)
+        if self._event.wanted:
+            self.report(arrival)
         return True
 
     def _task_raised(self, arrival: Arrival, error: Exception) -> None:
@@ -227,10 +230,10 @@ class HttpClient:
     def _attempt(self, message: bytes, start_ns: int) -> Response:
         session, connection = self._session, self._connection
         try:
-            connection.exchange(message, start_ns + session.t0_ns, bodiless=self._method == "HEAD")
+            connection.exchange(message, start_ns + session.t0_ns, self._method == "HEAD")
         except ExchangeError as error:
             return Response(start_ns, session.now_ns(), 0, error.word, str(error))
-        end_ns, status = session.now_ns(), connection.status
+        end_ns, status = connection.answered_ns - session.t0_ns, connection.status
         if status < 400:
             return Response(start_ns, end_ns, status, "", "", connection.head, connection.body)
         word = "http_4xx" if status < 500 else "http_5xx"

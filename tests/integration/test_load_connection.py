@@ -26,7 +26,7 @@ def connect(port: int, timeout_s: float = 2.0) -> Connection:
 
 
 def get(connection: Connection, message: bytes = GET) -> tuple[int, bytes]:
-    connection.exchange(message, time.monotonic_ns(), bodiless=message is HEAD)
+    connection.exchange(message, time.monotonic_ns(), message is HEAD)
     return connection.status, connection.body
 
 
