@@ -31,6 +31,7 @@ from harness.ports import reserve_port
 from harness.probes import probe, refused, split, wait_for
 from harness.processes import Command, Processes, tail
 from harness.proxy.client import ToxiproxyClient
+from harness.redis_calls import primary
 from harness.scenario.manifest import Target
 from harness.stack import postgres, sentinel, valkey
 from harness.stack.account import Account, unprivileged
@@ -273,7 +274,9 @@ class LocalStack:
 
     def upstream(self, edge: str) -> str:
         """`host:port` that the edge's proxy leads to as long as no fault has led it elsewhere."""
-        return self._proxies.upstream(edge)
+        name = edge.partition("->")[2]
+        chosen = primary(name, sentinels) if (sentinels := self.sentinels(name)) else ""
+        return chosen or self._proxies.upstream(edge)
 
     def lookup(self, edge: str) -> Lookup:
         """How an edge is found whose address is handed out as a name. Raises StackError for any other."""

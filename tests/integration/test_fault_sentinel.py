@@ -86,6 +86,19 @@ def test_the_sentinels_promote_the_replica_and_the_reset_restores_the_layout(ben
     assert session(bench) == 200
 
 
+def test_a_dead_server_is_replaced_while_the_fault_lasts_and_comes_back_behind_the_other(bench: Bench) -> None:
+    bench.stack.reset()
+    first, second = bench.stack.address("redis"), bench.stack.address("redis-replica")
+    with bench.during("redis-down: {at: 0s, for: 60s}"):
+        assert wait_for(lambda: session(bench) == 200, timeout_s=20), "nobody but the sentinels did that"
+        assert upstream(bench) == second
+    assert (role(first), role(second)) == ("slave", "master")
+    assert session(bench) == 200
+    bench.stack.check()
+    with bench.during("latency: {on: app->redis, latency: 200ms, at: 0s, for: 60s}"):
+        assert upstream(bench) == second, "a fault on the edge is compared with the server that it leads to now"
+
+
 def test_what_cannot_fail_over_is_refused(bench: Bench, tmp_path: Path) -> None:
     with pytest.raises(ScenarioError, match="too short for a failover"):
         bench.plan("sentinel-failover: {at: 0s, for: 2s}")

@@ -16,6 +16,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from harness.faults.base import Fault, FaultableStack, Param, Undo
 from harness.faults.catalogue import fault
 from harness.faults.undo import continue_process, undo_action
+from harness.faults.watched import SETTLING_S, is_paired, start_behind_primary
 from harness.plan import PlannedFault
 from harness.probes import probe, refused, split
 from harness.processes import Processes
@@ -32,12 +33,20 @@ on_redis = partial(
 
 @on_redis("redis-down")
 class RedisDown(Fault):
-    """Redis dies (SIGKILL), and is started again, empty, when the fault ends."""
+    """Redis dies (SIGKILL), and is started again at the end: empty, or as replica of what sentinels have promoted."""
 
     takes_out = True
 
+    def __init__(self, planned: PlannedFault, stack: FaultableStack) -> None:
+        super().__init__(planned, stack)
+        self._is_watched = bool(stack.sentinels(planned.component))
+        if self._is_watched:
+            self.clear_s = SETTLING_S
+
     def undo(self) -> Sequence[Undo]:
-        """Start the server again at its old address."""
+        """Start the server again at its old address: behind another one, if sentinels have promoted that meanwhile."""
+        if self._is_watched:
+            return [start_behind_primary(self.stack, self.planned.component)]
         return [self.stack.start_undo(self.planned.component)]
 
     def inject(self) -> None:
@@ -49,7 +58,9 @@ class RedisDown(Fault):
         return refused(self.stack.address(self.planned.component))
 
     def is_clear(self) -> bool:
-        """It answers PING at its address."""
+        """It answers PING at its address; under sentinels, it is the primary or has what the primary has."""
+        if self._is_watched:
+            return is_paired(self.stack, self.planned.component)
         return probe("redis", self.stack.address(self.planned.component)).ok
 
 
