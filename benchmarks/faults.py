@@ -56,6 +56,7 @@ _HOW: Final[Mapping[str, str]] = {
     "reset-peer": "on: app->redis",
     "rolling-restart": "on: app, grace-period: 1s",
     "scale-down": "on: app, grace-period: 1s",
+    "autoscaling-lag": "on: app",
     "slicer": "on: app->postgres",
     "slow-body": "on: app->auth, takes: 1s",
     "slow-close": "on: app->redis, delay: 1s",

@@ -207,14 +207,13 @@ def recovery(found: Recovery) -> str:
 
 
 def impact(found: Impact | None) -> str:
-    """What share of the requests was hit at most, for how long, and how many failed; "" where nothing was watched."""
+    """What share of the requests was hit at most, and for how long; "" where nothing was watched."""
     if found is None:
         return ""
     if not found.share:
         return "no second differs from the baseline's"
     until = f", until {numbers.seconds(found.until_s)} after the fault began" if found.until_s > found.seconds else ""
-    failed = "none failed" if not found.failed else f"{numbers.whole(found.failed)} failed"
-    return f"at most {numbers.about(found.share)} of requests, for {numbers.seconds(found.seconds)}{until}; {failed}"
+    return f"at most {numbers.about(found.share)} of requests, for {numbers.seconds(found.seconds)}{until}"
 
 
 def _between(interval: Interval) -> str:

@@ -281,7 +281,7 @@ class Variant(Model):
     load: LoadPatch = Field(default_factory=LoadPatch)
     faults: dict[str, dict[str, Any]] = Field(
         default_factory=dict,
-        description="over the fault of that kind, `scale-down: {for: 20s}`: for questions such as how long is too long",
+        description="over the fault of that kind, `autoscaling-lag: {for: 20s}`: to ask how long is too long",
     )
 
 

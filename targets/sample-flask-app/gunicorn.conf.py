@@ -22,7 +22,7 @@ threads = _settings.threads
 # What waits shall wait where it is counted, not in the kernel's backlog; some descriptors are left for everything else.
 worker_connections = max(1000, _descriptors - 500)
 # Longer than any client keeps an idle connection, so that none is closed under a request on its way.
-keepalive = 120
+keepalive = 120 if _settings.keep_alive else 0
 # gunicorn counts from SIGTERM on, the shop from when it accepts no more.
 graceful_timeout = math.ceil(_settings.shutdown_delay_seconds) + round(_settings.graceful_timeout_seconds)
 # A worker that is paused on purpose must not be killed by its master for it.

@@ -244,6 +244,19 @@ def test_a_component_scaled_down_serves_on_with_what_is_left(bench: Bench) -> No
         assert bench.stack.endpoints.states()["app-2"].admitted is False
 
 
+def test_replicas_that_come_late_are_ready_by_then_and_serve_at_the_end(bench: Bench) -> None:
+    before = pids(bench, *APP)
+    with bench.during("autoscaling-lag: {on: app, at: 0s, for: 60s}"):
+        assert wait_for(lambda: moved(bench, "stopped app-2") and bench.stack.is_ready("app-2"), timeout_s=20)
+        assert not bench.stack.endpoints.serves("app-2"), "it is there, and nobody is sent to it"
+        late = pids(bench, *APP)
+    assert bench.stack.endpoints.serves("app-2")
+    assert moved(bench, "started app-2")
+    after = pids(bench, *APP)
+    assert before["app-1"] == after["app-1"]
+    assert before["app-2"] != late["app-2"] == after["app-2"], "started once, before the end"
+
+
 def test_a_crash_loop_waits_twice_as_long_each_time_up_to_a_limit(bench: Bench) -> None:
     loop = "crash-loop: {on: app-2, at: 0s, for: 60s, lives: 0s, back-off: 200ms, back-off-cap: 400ms}"
     with bench.during(loop):
@@ -297,6 +310,7 @@ def test_a_slow_network_and_an_eviction_overlap(bench: Bench) -> None:
         "kill: {on: app-2, at: 0s, for: 60s}",
         "pause: {on: app-2, at: 0s, for: 60s}",
         "scale-down: {on: app, at: 0s, for: 60s}",
+        "autoscaling-lag: {on: app, at: 0s, for: 60s}",
         "config-drift: {on: app-2, at: 0s, for: 60s, set: pool_size=2}",
     ],
 )

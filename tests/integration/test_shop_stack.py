@@ -326,3 +326,10 @@ def test_a_replica_that_was_told_to_stop_serves_on_for_a_while(boot):
     assert app.wait(15) == 0
     with pytest.raises(urllib.error.URLError, match="refused"):
         shop.get("/ping")
+
+
+@pytest.mark.parametrize(("settings", "said"), [({}, "keep-alive"), ({"keep_alive": "false"}, "close")])
+def test_a_connection_is_kept_for_the_next_request_unless_told_otherwise(boot, settings, said):
+    client = http.client.HTTPConnection(boot("hardened", settings).address("app"), timeout=10)
+    client.request("GET", "/ping")
+    assert client.getresponse().getheader("Connection") == said

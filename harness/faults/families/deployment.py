@@ -6,6 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from harness.errors import StackError
 from harness.faults.base import FaultableStack, FaultableTarget, Param
@@ -263,3 +264,33 @@ class ScaleDown(LifeFault):
     def steps(self) -> None:
         """They go; what brings them back is the undo."""
         self.leave(self.names, Leaving.of(self.planned.params))
+
+
+@fault(
+    "autoscaling-lag",
+    family="process",
+    place="component",
+    capability="replicas",
+    layer=LIFE,
+    params={"to": Param("integer", "how many replicas there are until the others come", default=1, least=1)},
+)
+class AutoscalingLag(ScaleDown):
+    """The replicas that a spike needs come late: until the end of the fault there are as few as before the spike.
+
+    It begins with the spike, `at: spike`. In the baseline arm all of them are there from then on (and before, when
+    nobody needs them). Those that come are started meanwhile, and serve clients from the end of the fault on.
+    """
+
+    def __init__(self, planned: PlannedFault, stack: FaultableStack) -> None:
+        params = {**planned.params, **{name: param.default for name, param in LEAVING.items()}}
+        super().__init__(replace(planned, params=params), stack)
+
+    def steps(self) -> None:
+        """They go, are started again, and are kept from the service until the undo admits them."""
+        super().steps()
+        for name in self.names:
+            self.stack.spawn(self.stack.command(name))
+
+    def is_out(self, name: str) -> bool:
+        """Whether the service sends no new connection there."""
+        return not self.stack.endpoints.serves(name)

@@ -18,6 +18,7 @@ class Settings:
     """The settings by field; each is read from `SHOP_<FIELD>`. The defaults are those of the `fragile` preset."""
 
     threads: int = 16
+    keep_alive: bool = True
     hold_seconds: float = 0.08
     product_seconds: float = 0.0
     pool_size: int = 5

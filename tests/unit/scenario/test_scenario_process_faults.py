@@ -26,6 +26,7 @@ WHEN = "at: 0s, for: 9s"
         ("rolling-restart: {on: app-1, %s}", "`app-1` is one replica; name the component"),
         ("rolling-restart: {on: app, pre-stop: 5s, %s}", "takes 10s at least, and `for` gives it 9s"),
         ("rolling-restart: {on: app, evict: 9s, %s}", "`evict: 9s` comes after its end; `for` is 9s"),
+        ("autoscaling-lag: {on: app, to: 2, %s}", "`app` has 2 replicas, which `to: 2` does not make fewer"),
         ("scale-down: {on: app, to: 2, %s}", "`app` has 2 replicas, which `to: 2` does not make fewer"),
         ("scale-down: {on: app-1, to: 0, %s}", "`app-1` is one replica; name the component"),
         ("drain: {on: app-1, %s}", "`app-1` is one replica; name components"),
