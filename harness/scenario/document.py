@@ -75,7 +75,8 @@ class Document:
 
     def replaced(self, path: Keys, value: Any, origin: str) -> Document:
         """A copy in which `value`, which came from `origin`, stands at `path`."""
-        here = {path: Position(None, None, origin)}
+        new = [path[:length] for length in range(1, len(path)) if self.get(path[:length]) is None]
+        here = dict.fromkeys([*new, path], Position(None, None, origin))
         return dataclasses.replace(
             self,
             data=_put(self.data, path, value),

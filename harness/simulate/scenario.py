@@ -32,6 +32,15 @@ def trial_of(plan: Plan, target: Target, *, model: Model | None = None, scale: i
         raise ScenarioError(
             "a target in several regions can't be simulated", file=plan.scenario_file, field="regions", remedy="run it"
         )
+    for fault in plan.faults:
+        if not fault.edge and "sentinel" in target.capabilities(fault.component):
+            raise ScenarioError(
+                f"the model knows nothing of the sentinels that watch over {fault.component}, so that `{fault.id}` "
+                "would last longer than it does",
+                file=plan.scenario_file,
+                field=f"servers.{fault.component}.sentinel",
+                remedy=f"run it, or simulate it without them: --set servers.{fault.component}.sentinel=false",
+            )
     found = load_model(target, plan.settings)
     trial = Trial(
         model=model or found.model,

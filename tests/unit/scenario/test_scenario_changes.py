@@ -70,6 +70,13 @@ def test_the_command_line_has_the_last_word(plan_with: Planner) -> None:
     assert target.processes["app"].replicas == 3
 
 
+def test_a_wrong_name_on_the_command_line_is_said_to_be_there(plan_with: Planner) -> None:
+    with pytest.raises(
+        ScenarioError, match=r"--set servers\.postgers\.standby=none: servers\.postgers: the target has"
+    ):
+        plan_with(overrides=["servers.postgers.standby=none"])
+
+
 def test_regions_share_out_the_replicas_that_the_scenario_wants(plan_with: Planner) -> None:
     wishes = wanting("regions: [east, west]", "servers: {redis: {sentinel: true}}", "processes: {app: {replicas: 4}}")
     target = target_of(plan_with(wishes, ("redis-down: {", "redis-down: {on: redis-west, ")))

@@ -8,6 +8,7 @@ import pytest
 
 from harness import experiment
 from harness.analysis.analyse import analyse
+from harness.errors import ScenarioError
 from harness.load import tasks
 from harness.paths import shipped
 from harness.record.reader import Telemetry
@@ -55,6 +56,14 @@ def test_the_shop_s_own_limits_alone_keep_the_catalogue_up_whatever_clients_do(m
 def test_the_loss_of_redis_does_in_simulation_what_it_does_in_reality(variant, klass, monkeypatch):
     found = trial("redis-outage", variant, monkeypatch)
     assert Counter(analyse(simulate(found, seed)).cascade.klass for seed in SEEDS) == {klass: len(SEEDS)}
+
+
+def test_what_sentinels_would_end_is_not_simulated_as_if_they_did_not(monkeypatch):
+    with pytest.raises(
+        ScenarioError, match=r"servers\.redis\.sentinel: .* nothing of the sentinels(.|\n)*--set servers"
+    ):
+        trial("redis-outage", "sentinel", monkeypatch)
+    trial("redis-outage", "sentinel", monkeypatch, overrides=["servers.redis.sentinel=false"])
 
 
 def test_the_tasks_of_a_locustfile_are_found_with_their_weights():
