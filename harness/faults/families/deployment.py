@@ -277,8 +277,9 @@ class ScaleDown(LifeFault):
 class AutoscalingLag(ScaleDown):
     """The replicas that a spike needs come late: until the end of the fault there are as few as before the spike.
 
-    It begins with the spike, `at: spike`. In the baseline arm all of them are there from then on (and before, when
-    nobody needs them). Those that come are started meanwhile, and serve clients from the end of the fault on.
+    It begins a few seconds before the spike, when nobody misses them, and its end is that much later than the spike as
+    they are late. Those that come are started meanwhile, and serve clients from then on. In the baseline arm they are
+    there all the time.
     """
 
     def __init__(self, planned: PlannedFault, stack: FaultableStack) -> None:
