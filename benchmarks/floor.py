@@ -7,9 +7,11 @@ Each step does all that the one above it does, at the same Poisson instants, aga
 
     calls      send, receive and wait for both with epoll, in a bare loop over 100 connections
     parse      every response read by httptools
-    record     every request a row on disk, and a check before each whether its connection is still open
+    record     every request a row on disk
     greenlets  a gevent loop in place of epoll, a greenlet for each connection
-    ours       `OpenHttpUser` in a real load worker: tasks, timeouts, retries, events, gauges, any response
+    contract   what a user's task gets and the record needs, in one flat function that knows this one request only: a
+               task that calls a client by keyword, an arrival and a response as objects, a timeout, gauges, counts
+    ours       `OpenHttpUser` in a real load worker: any task and request, retries, events, connections that end
 
 Prints the processor time per request, in microseconds: all of it, and the kernel's part. Needs nginx, and
 an idle machine.
@@ -25,7 +27,7 @@ import subprocess
 import sys
 import tempfile
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 from typing import Final
@@ -36,9 +38,12 @@ from generators import USERS, WARM_UP_S, run_worker
 from nginx import MissingProgramError, Nginx
 
 from harness.clock import NS, now_ns, sleep_until
+from harness.load.gauges import RollingQuantile
+from harness.load.messages import Response
+from harness.load.recorder import Arrival, Task
 from harness.record.spool import RowWriter
 
-_STEPS: Final = ("calls", "parse", "record", "greenlets", "ours")
+_STEPS: Final = ("calls", "parse", "record", "greenlets", "contract", "ours")
 _LONGEST_S: Final = 600.0
 _REQUEST: Final = b"GET / HTTP/1.1\r\nHost: bench\r\nUser-Agent: harness\r\nAccept: */*\r\n\r\n"
 
@@ -71,13 +76,13 @@ class Rows:
 
     def __init__(self, path: Path) -> None:
         self._writer = RowWriter(path)
-        self._rows = 0
+        self.count = 0
 
     def add(self, intended_ns: int, start_ns: int) -> None:
         """A request that has just been answered."""
-        self._writer.add(0, self._rows, self._rows, "page", intended_ns, start_ns, now_ns(), 200, "", 3)
-        self._rows += 1
-        if self._rows % 1000 == 0:
+        self._writer.add(0, self.count, self.count, "page", intended_ns, start_ns, now_ns(), 200, "", 3)
+        self.count += 1
+        if self.count % 1000 == 0:
             self._writer.flush()
 
 
@@ -140,8 +145,8 @@ def _watch(pid: int, nginx: Nginx, start_ns: int, seconds: float) -> tuple[float
 def _be(step: str, port: int, rate: float, spool: Path) -> None:
     """Be one of the generators, until the process is killed."""
     instants = _instants(rate)
-    if step == "greenlets":
-        _greenlets(port, instants, Rows(spool))
+    if step in ("greenlets", "contract"):
+        _greenlets(port, instants, Rows(spool), Visitor if step == "contract" else None)
     else:
         connections = [_connect(port) for _ in range(USERS)]
         _bare(connections, instants, step in ("parse", "record"), Rows(spool) if step == "record" else None)
@@ -165,7 +170,6 @@ def _bare(connections: list[socket.socket], instants: Iterator[int], parses: boo
     """Send at each instant what is due, and read what comes meanwhile."""
     epoll, free, busy = select.epoll(), deque(connections), dict[int, tuple[socket.socket, int, int]]()
     readers = {sock.fileno(): Responses() for sock in connections}
-    polls = {sock: _poll_of(sock) for sock in connections}
     for sock in connections:
         epoll.register(sock.fileno(), select.EPOLLIN)
     for intended_ns in instants:
@@ -179,19 +183,76 @@ def _bare(connections: list[socket.socket], instants: Iterator[int], parses: boo
                     rows.add(intended, start_ns)
                 free.append(sock)
         sock = free.popleft()
-        if rows is not None and polls[sock].poll(0):
-            raise RuntimeError("the server has closed an idle connection")
         busy[sock.fileno()] = sock, intended_ns, now_ns()
         sock.send(_REQUEST)
 
 
-def _poll_of(sock: socket.socket) -> select.poll:
-    poll = select.poll()
-    poll.register(sock.fileno(), select.POLLIN)
-    return poll
+class Client:
+    """Answers the calls of one `Visitor`, and keeps of each what a load worker has to."""
+
+    pending: Final[dict[Client, int]] = {}
+    open: Final[set[Arrival]] = set()
+    requests: Final = {"/": _REQUEST}
+    lags: Final = RollingQuantile(10)
+    times: Final = RollingQuantile(4)
+
+    def __init__(self, sock: socket.socket, wait: Callable[[], object]) -> None:
+        self._sock = sock
+        self._wait = wait
+        self._responses = Responses()
+        self.arrival = Arrival(0, _TASK)
+
+    def get(self, path: str, *, name: str) -> Response:
+        """GET `path`."""
+        arrival = self.arrival
+        arrival.endpoint = name
+        arrival.start_ns = start_ns = now_ns()
+        self.lags.add(start_ns - arrival.intended_ns)
+        arrival.on_wire = True
+        self.pending[self] = start_ns + 5 * NS
+        self._sock.send(self.requests[path])
+        self._wait()
+        data = self._sock.recv(65536)
+        if not self._responses.read(data):
+            raise RuntimeError("not what was asked for")
+        del self.pending[self]
+        arrival.on_wire = False
+        arrival.answer = response = Response(start_ns, now_ns(), 200, "", "", data, self._responses.body)
+        return response
 
 
-def _greenlets(port: int, instants: Iterator[int], rows: Rows) -> None:
+class Visitor:
+    """What a user of `open_users.py` is."""
+
+    def __init__(self, sock: socket.socket, wait: Callable[[], object]) -> None:
+        self.client = Client(sock, wait)
+
+    def page(self) -> None:
+        """GET the page."""
+        self.client.get("/", name="page")
+
+    def serve(self, intended_ns: int, rows: Rows) -> None:
+        """Carry out one arrival."""
+        client = self.client
+        client.arrival = arrival = Arrival(intended_ns, _TASK)
+        client.open.add(arrival)
+        try:
+            arrival.task.run(self)
+        except Exception as error:
+            raise RuntimeError("the task has raised something") from error
+        client.open.discard(arrival)
+        if arrival.answer is not None:
+            client.times.add(arrival.answer.end_ns - intended_ns)
+        rows.add(intended_ns, arrival.start_ns)
+        if rows.count % 1000 == 0:
+            client.times.turn()
+            client.lags.turn()
+
+
+_TASK: Final = Task("Visitor", "page", Visitor.page)
+
+
+def _greenlets(port: int, instants: Iterator[int], rows: Rows, user: type[Visitor] | None) -> None:
     """The same with a greenlet that serves each connection, and a timer that wakes the ones that are free."""
     import gevent
     from gevent.hub import get_hub
@@ -200,13 +261,15 @@ def _greenlets(port: int, instants: Iterator[int], rows: Rows) -> None:
 
     def serve() -> None:
         me, sock, responses = gevent.getcurrent(), _connect(port), Responses()
-        poll, watcher = _poll_of(sock), hub.loop.io(sock.fileno(), 1)
+        watcher = hub.loop.io(sock.fileno(), 1)
         watcher.start(me.switch)
+        visitor = user(sock, hub.switch) if user is not None else None
         while True:
             free.append(me)
             intended_ns = hub.switch()
-            if poll.poll(0):
-                raise RuntimeError("the server has closed an idle connection")
+            if visitor is not None:
+                visitor.serve(intended_ns, rows)
+                continue
             start_ns = now_ns()
             sock.send(_REQUEST)
             hub.switch()
