@@ -113,7 +113,9 @@ class Connection:
         self.head = b""
         self._deadlines.start(self, start_ns)
         try:
-            if self._socket is None or (self._may_be_stale(start_ns) and self._is_stale()):
+            # Not asked when it was in use a moment ago, and the hub, which watches it, has looked since then.
+            watched = self._loop.iteration - self._answered_turn >= _TURNS and start_ns - self.answered_ns < _IDLE_NS
+            if self._socket is None or (not watched and self._is_stale()):
                 self._connect()
             if self._parser is None:
                 self._parser = httptools.HttpResponseParser(self)
@@ -139,10 +141,6 @@ class Connection:
             self._socket.close()
             self._socket = None
             self._parser = None
-
-    def _may_be_stale(self, now_ns: int) -> bool:
-        # Hardly, when it was in use a moment ago and the hub, which watches it, has looked since then.
-        return now_ns - self.answered_ns > _IDLE_NS or self._loop.iteration - self._answered_turn < _TURNS
 
     def _is_stale(self) -> bool:
         # An idle connection with something to read was closed by the server, or got bytes nobody asked for.
@@ -266,7 +264,7 @@ class Connection:
         if self.status >= 200:
             self._headers_done = True
             if self._bodiless:
-                self._finish()
+                self._done, self._keep = True, self._parser.should_keep_alive()
 
     def on_body(self, data: bytes) -> None:
         """Parser callback: a part of the body."""
@@ -278,11 +276,7 @@ class Connection:
         if self._done:
             self._keep = self._keep and self._bodiless
         elif self._headers_done:
-            self._finish()
-
-    def _finish(self) -> None:
-        self._keep = self._parser.should_keep_alive()
-        self._done = True
+            self._done, self._keep = True, self._parser.should_keep_alive()
 
 
 def is_framed(head: bytes) -> bool:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
+from collections import Counter, deque
 from typing import Final
 
 from harness.clock import NS, now_ns
 
 _BINS_PER_E_FOLD: Final = 50  # 2 % wide bins
 _SMALLEST_NS: Final = 1_000
-_BINS: Final = 1_200  # up to 1 us * e^24, some 7 hours
 
 
 class RollingQuantile:
@@ -24,28 +23,25 @@ class RollingQuantile:
     __slots__ = ("_fresh_ns", "_past", "add")
 
     def __init__(self, turns: int) -> None:
-        self._past: deque[list[int]] = deque(maxlen=turns)
+        self._past: deque[Counter[int]] = deque(maxlen=turns)
         self._fresh_ns: list[int] = []
         self.add = self._fresh_ns.append
 
     def turn(self) -> None:
         """Begin the next turn; the oldest is forgotten."""
-        counts, log = [0] * _BINS, math.log
-        for duration_ns in self._fresh_ns:
-            index = int(log(duration_ns / _SMALLEST_NS) * _BINS_PER_E_FOLD) if duration_ns > _SMALLEST_NS else 0
-            counts[index if index < _BINS else _BINS - 1] += 1
+        log, least, scale = math.log, _SMALLEST_NS, _BINS_PER_E_FOLD
+        self._past.append(Counter([int(log(ns / least) * scale) if ns > least else 0 for ns in self._fresh_ns]))
         self._fresh_ns.clear()
-        self._past.append(counts)
 
     def read_ms(self, quantile: float) -> float | None:
         """The quantile in ms over the finished turns that are remembered; None when nothing was counted in them."""
-        counts = [sum(column) for column in zip(*self._past, strict=True)] if len(self._past) > 1 else self._past[0]
-        total = sum(counts)
+        counts = sum(self._past, Counter[int]())
+        total = counts.total()
         if not total:
             return None
         above = total - quantile * total
         seen = 0
-        for index in range(_BINS - 1, -1, -1):
+        for index in sorted(counts, reverse=True):
             seen += counts[index]
             if seen > above:
                 return _SMALLEST_NS / 1e6 * math.exp((index + 0.5) / _BINS_PER_E_FOLD)

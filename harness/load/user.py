@@ -30,7 +30,7 @@ from gevent import Greenlet
 from gevent.pool import Group
 from locust.user import User
 
-from harness.clock import NS
+from harness.clock import NS, now_ns
 from harness.errors import LoadError
 from harness.load.connection import Connection, ExchangeError
 from harness.load.messages import Requests, Response
@@ -180,7 +180,7 @@ class HttpClient:
             if arrival is None:
                 return self._attempt(message, session.now_ns())
         else:
-            arrival.start_ns = session.now_ns()
+            arrival.start_ns = now_ns() - session.t0_ns
         arrival.name(name)
         session.retries.arrived(name)
         session.recorder.started(arrival)
