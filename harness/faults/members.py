@@ -41,7 +41,11 @@ def find(data: Mapping[str, Any]) -> psutil.Process | None:
 
 
 def _descendants(process: psutil.Process, name: str) -> Iterator[ProcessMark]:
-    for child in process.children(recursive=True):
+    try:
+        children = process.children(recursive=True)
+    except psutil.NoSuchProcess:
+        return
+    for child in children:
         try:
             yield mark_of(child.pid, name, 0)
         except psutil.NoSuchProcess:

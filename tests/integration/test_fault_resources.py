@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -117,6 +118,14 @@ def test_a_leak_ends_in_a_kill_and_a_fresh_process(bench: Bench) -> None:
         "component.started",
     ]
     assert answers(bench, "app-1")
+
+
+def test_a_replica_that_ends_by_itself_while_it_leaks_is_started_again(bench: Bench) -> None:
+    first = bench.stack.mark("app-1")
+    with bench.during("memory-leak: {on: app-1, at: 0s, for: 60s, rate: 5MB/s, limit: 900MB}"):
+        os.kill(first.pid, signal.SIGKILL)
+        assert wait_for(lambda: first.find() is None and bench.stack.is_ready("app-1"), timeout_s=20)
+        bench.stack.check()
 
 
 def test_a_worker_that_leaves_in_time_takes_its_leak_with_it(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -124,11 +125,12 @@ class MemoryLeak(Fault):
         back_off_s = float(self.planned.params["back-off"])
         while True:
             pod = self._pod()
-            self._course.wait_until(lambda pod=pod: self._is_full() or _has_lost_one(pod))  # type: ignore[misc]
-            full = self._is_full()
+            self._course.wait_until(partial(self._has_turned, pod))
+            # The pod is over at its limit, or when its first process has ended; a child alone was replaced in time.
+            over = not _has_lost_one(pod) or _has_lost_one(pod[:1])
             self.stack.kill(self._leak.name)
             self._told.unlink(missing_ok=True)
-            if full:
+            if over:
                 self._kills += 1
                 self.stack.kill(self._name)
                 self.tell("component.stopped", self._name)
@@ -137,17 +139,17 @@ class MemoryLeak(Fault):
                 self.stack.spawn(self._command)
                 self.stack.may_die(self._name)
             self._course.wait_until(lambda: self.stack.is_ready(self._name), timeout_s=RESTART_S)
-            if full:
+            if over:
                 self.tell("component.started", self._name)
             self.stack.spawn(self._leak)
 
-    def _is_full(self) -> bool:
-        """Whether the pod is at its limit; tells the replica how much it holds."""
+    def _has_turned(self, pod: Sequence[ProcessMark]) -> bool:
+        """Whether it is at its limit, or one of its processes has ended; tells the replica how much it holds."""
         held = sum(map(_resident, self._pod())) + self._leaked_bytes()
         draft = self._told.with_suffix(".new")
         draft.write_text(f"{held}\n", encoding="ascii")
         draft.replace(self._told)
-        return held >= self._limit
+        return held >= self._limit or _has_lost_one(pod)
 
     def _pod(self) -> tuple[ProcessMark, ...]:
         try:
