@@ -1,6 +1,6 @@
 """What a request costs a load generator written in Python, layer by layer: where the floor is, and what ours adds.
 
-    python benchmarks/floor.py                 five rounds at 5,000/s: about three minutes
+    python benchmarks/floor.py                 five rounds at 5,000/s: about four minutes
     python benchmarks/floor.py --rate 2000 --rounds 3
 
 Each step does all that the one above it does, at the same Poisson instants, against the same nginx:
@@ -9,7 +9,7 @@ Each step does all that the one above it does, at the same Poisson instants, aga
     parse      every response read by httptools
     record     every request a row on disk
     greenlets  a gevent loop in place of epoll, a greenlet for each connection
-    contract   what a user's task gets and the record needs, in one flat function that knows this one request only: a
+    contract   what a user's task gets and the record needs, written flat and for this one request only: a
                task that calls a client by keyword, an arrival and a response as objects, a timeout, gauges, counts
     ours       `OpenHttpUser` in a real load worker: any task and request, retries, events, connections that end
 

@@ -230,7 +230,8 @@ def test_head_and_get_take_turns_on_one_connection():
         assert server.accepted == 1
 
 
-def test_a_connection_the_server_closed_meanwhile_is_replaced_before_it_is_used():
+@pytest.mark.parametrize("sleep", [time.sleep, gevent.sleep], ids=["hub-blocked", "hub-looks"])
+def test_a_connection_the_server_closed_meanwhile_is_replaced_before_it_is_used(sleep):
     closed = threading.Event()
 
     def one_each(wire: Wire, server: Server) -> None:
@@ -245,7 +246,7 @@ def test_a_connection_the_server_closed_meanwhile_is_replaced_before_it_is_used(
             closed.clear()
             assert get(connection) == (200, b"ok")
             assert closed.wait(2)
-            time.sleep(0.02)
+            sleep(0.02)
         assert server.requests["/x"] == 3
 
 

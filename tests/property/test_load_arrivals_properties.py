@@ -45,6 +45,12 @@ def test_instant_inverts_the_cumulative_rate(rate, share):
         assert rate.cumulative(instant) == pytest.approx(expected, rel=1e-6, abs=1e-6)
 
 
+@given(rates(), st.lists(st.floats(0, 1.2)))
+def test_instants_are_those_of_each_number_until_one_is_never_due(rate, shares):
+    expected = sorted(share * rate.total for share in shares)
+    assert list(rate.instants(expected)) == [rate.instant(number) for number in expected if number < rate.total]
+
+
 @given(rates(), st.lists(st.floats(0, 30), min_size=2))
 def test_the_cumulative_rate_never_falls(rate, times):
     assert all(a <= b + 1e-9 for a, b in pairwise(rate.cumulative(t) for t in sorted(times)))
