@@ -21,6 +21,8 @@ _WRITTEN = {
     "rate": units.format_rate,
     "byte-rate": units.format_byte_rate,
 }
+_SEEN_S = 2.0
+"""Time enough to see the effect of a fault on an edge, or that it is gone."""
 
 
 def plan_faults(
@@ -233,8 +235,13 @@ def _exclude(one: tuple[PlannedFault, FaultType], other: tuple[PlannedFault, Fau
 
 
 def _silences(one: tuple[PlannedFault, FaultType], other: PlannedFault, target: Target) -> bool:
-    """Whether a fault takes away all that is at the far end of the other one's edge: nobody could see its effect."""
+    """Whether a fault takes away all that is at the far end of the other one's edge: nobody could see its effect.
+
+    One that begins well before that and ends well after it is seen to begin, and to end.
+    """
     if not other.edge or one[0].edge:
+        return False
+    if other.at_s + _SEEN_S <= one[0].at_s and one[0].end_s + _SEEN_S <= other.end_s:
         return False
     out = one[1].out_at_once(one[0], target)
     ends = {place.partition("->")[2] for place in other.where}

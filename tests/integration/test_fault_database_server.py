@@ -228,7 +228,9 @@ def crash_and_count(bench: Bench) -> tuple[list[str], set[str]]:
             acknowledged = list(buyers.acknowledged)
             assert wait_for(lambda: takes_writes(edge(bench)), timeout_s=10)
     assert places_again(bench, "counted")
-    return acknowledged, set(acknowledged) - stored(edge(bench), "count")
+    lost = set(acknowledged) - stored(edge(bench), "count")
+    assert set(bench.stack.audit(acknowledged).missing) == lost
+    return acknowledged, lost
 
 
 def test_without_a_standby_there_is_no_failover(tmp_path: Path) -> None:

@@ -88,6 +88,20 @@ def test_overlapping_faults_fit_where_the_effect_of_each_can_be_seen(one: str, o
             plan_for(TARGET, *entries)
 
 
+@pytest.mark.parametrize(
+    ("begins", "lasts", "fits"),
+    [("2s", "14s", True), ("4s", "12s", False), ("2s", "11s", False), ("20s", "5s", True)],
+)
+def test_a_fault_on_an_edge_outlasts_the_silence_at_its_end(begins: str, lasts: str, fits: bool) -> None:
+    """Its effect is seen before the server dies, and that it is gone after the server is back."""
+    entries = (f"latency: {{on: app->redis, latency: 1s, at: {begins}, for: {lasts}}}", "kill: {on: redis, at: 5s, for: 8s}")
+    if fits:
+        assert len(plan_for(TARGET, *entries)) == 2
+    else:
+        with pytest.raises(ScenarioError, match="only one of the two can be at a time"):
+            plan_for(TARGET, *entries)
+
+
 def test_settings_are_read_with_blanks_around_them() -> None:
     assert parse_settings(" pool_size = 1 ,pool_wait=30s") == {"pool_size": "1", "pool_wait": "30s"}
 
