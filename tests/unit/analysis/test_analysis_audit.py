@@ -12,6 +12,7 @@ from harness.errors import IntegrityError, RecordError
 from harness.exits import Exit
 from harness.record.audit import AckedWrite, ArmAudit, AuditInfo
 from harness.record.reader import read
+from harness.report.html import render_html
 from harness.report.junit import render_junit
 from harness.report.markdown import render_summary
 from harness.report.terminal import render_plain
@@ -105,3 +106,16 @@ def test_a_damaged_or_smuggled_in_audit_is_refused(tmp_path: Path) -> None:
     (tmp_path / "audit.json").write_text(json.dumps({"endpoint": "checkout"}))
     with pytest.raises(RecordError, match=r"audit\.json"):
         read(tmp_path, integrity=False)
+
+
+def test_the_report_lists_what_was_lost_as_text(tmp_path: Path) -> None:
+    lost = FINE.model_copy(update={"missing": writes(*(f"<b>{number}" for number in range(23)))})
+    verdict = judged(tmp_path, baseline_1=FINE, fault_1=lost)
+    page = render_html(read(tmp_path, integrity=False), verdict)
+    part = page[page.index('<section id="acknowledged"') :]
+    part = part[: part.index("</section>")]
+    assert "&lt;b&gt;0" in part
+    assert "&lt;b&gt;19" in part
+    assert "&lt;b&gt;20" not in part
+    assert "<b>" not in part
+    assert "3 more are in audit.json" in part
