@@ -94,7 +94,8 @@ def test_overlapping_faults_fit_where_the_effect_of_each_can_be_seen(one: str, o
 )
 def test_a_fault_on_an_edge_outlasts_the_silence_at_its_end(begins: str, lasts: str, fits: bool) -> None:
     """Its effect is seen before the server dies, and that it is gone after the server is back."""
-    entries = (f"latency: {{on: app->redis, latency: 1s, at: {begins}, for: {lasts}}}", "kill: {on: redis, at: 5s, for: 8s}")
+    latency = f"latency: {{on: app->redis, latency: 1s, at: {begins}, for: {lasts}}}"
+    entries = (latency, "kill: {on: redis, at: 5s, for: 8s}")
     if fits:
         assert len(plan_for(TARGET, *entries)) == 2
     else:
