@@ -52,7 +52,7 @@ class Claim:
 
     def holds(self, ending: Ending) -> bool:
         return (
-            ending.get("class") == self.ends_as
+            ending.get("class", "?") in self.ends_as.split(" or ")
             and (ending["exit"] == 0 or not self.passes)
             and (not self.hysteresis or ending["hysteresis"] == self.hysteresis)
         )

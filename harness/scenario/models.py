@@ -275,7 +275,7 @@ class Variant(Model):
     processes: dict[Name, ProcessChange] = Field(
         default_factory=dict, description="what is different about processes, in the words of target.yaml"
     )
-    ends_as: Literal["none", "contained", "cascading", "metastable"] | None = Field(
+    ends_as: Literal["none", "none or contained", "contained", "cascading", "metastable"] | None = Field(
         None, description="what this variant is known to show; not part of the hypothesis"
     )
     load: LoadPatch = Field(default_factory=LoadPatch)
