@@ -146,7 +146,7 @@ def table() -> str:
     return "\n".join(rows) + "\n"
 
 
-_COLUMNS = ("runs", "hit at most", "for", "failed requests", "back after", "a run takes")
+_COLUMNS = ("runs", "hit at most", "for", "failed requests", "writes lost, doubled", "back after", "a run takes")
 
 
 def _seen(claim: Claim) -> list[str]:
@@ -154,14 +154,23 @@ def _seen(claim: Claim) -> list[str]:
     if not valid:
         return ["-"] * len(_COLUMNS)
     held = f"{sum(map(claim.holds, valid))} of {len(valid)}"
-    failed = _middle(valid, "failed", "{:.0f}")
-    if any("lost" in ending for ending in valid):
-        failed += "; writes lost: " + ", ".join(f"{one['lost']} of {one['acknowledged']}" for one in valid)
     takes = _middle(valid, "took_s", "{:.0f} s")
     if valid[0].get("hit_share") is None:
-        return [held, "-", "-", "-", "-", takes]
+        return [held, *["-"] * (len(_COLUMNS) - 2), takes]
+    failed, writes = _middle(valid, "failed", "{:.0f}"), "-"
+    if all("lost" in ending for ending in valid):
+        lost, doubled, all_ = (sum(ending[key] for ending in valid) for key in ("lost", "doubled", "acknowledged"))
+        writes = f"{lost}, {doubled} of {all_}"
     back = "not in the run" if None in [one["back_s"] for one in valid] else _middle(valid, "back_s", "{:.0f} s")
-    return [held, _middle(valid, "hit_share", "{:.0%}"), _middle(valid, "hit_s", "{:.0f} s"), failed, back, takes]
+    return [
+        held,
+        _middle(valid, "hit_share", "{:.0%}"),
+        _middle(valid, "hit_s", "{:.0f} s"),
+        failed,
+        writes,
+        back,
+        takes,
+    ]
 
 
 def _middle(valid: list[Ending], key: str, shown: str) -> str:

@@ -64,12 +64,12 @@ def test_what_was_seen_is_the_middle_of_the_valid_runs(tmp_path, monkeypatch) ->
     run = {"class": "contained", "exit": 1, "took_s": 50, "back_s": 2.0, **hit}
     endings.keep(bad, [{"exit": INVALID, "took_s": 9}, run, run | {"hit_share": 0.5}, run | {"class": "none"}])
     written = endings.PAGE.read_text()
-    assert "|  | `bad` | contained | 2 of 3 | 40% | 3 s | 12 | 2 s | 50 s |" in written
-    assert "| `one`: Look. | `good` | none, passes | - | - | - | - | - | - |" in written
+    assert "|  | `bad` | contained | 2 of 3 | 40% | 3 s | 12 | - | 2 s | 50 s |" in written
+    assert "| `one`: Look. | `good` | none, passes | - | - | - | - | - | - | - |" in written
     assert written.startswith("before\n")
     assert written.endswith("after\n")
     assert "old" not in written
     run |= {"class": "none", "exit": 0, "back_s": None, "acknowledged": 90, "lost": 2, "doubled": 0}
     endings.keep(good, [run])
-    assert "| 1 of 1 | 40% | 3 s | 12; writes lost: 2 of 90 | not in the run | 50 s |" in endings.PAGE.read_text()
+    assert "| 1 of 1 | 40% | 3 s | 12 | 2, 0 of 90 | not in the run | 50 s |" in endings.PAGE.read_text()
     assert len(kept("one")["bad"]) == 4
