@@ -78,7 +78,10 @@ class _Foundling:
 
     def poll(self) -> int | None:
         """None while it runs; a zombie has ended."""
-        running = self._process.is_running() and self._process.status() != psutil.STATUS_ZOMBIE
+        try:
+            running = self._process.is_running() and self._process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:  # it ended between the two questions
+            return 0
         return None if running else 0
 
     def wait(self, timeout: float | None = None) -> int:
