@@ -14,7 +14,7 @@ from harness import ledger
 from harness.faults.restore import leftovers, rollback_all
 from harness.ledger import Ledger, mark_of
 from harness.ports import reserve_port
-from harness.processes import TAG, Command, Processes, sweep
+from harness.processes import TAG, Command, Processes, _Foundling, sweep
 
 CHILD_AND_GRANDCHILD = (
     "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(300)']);"
@@ -155,3 +155,13 @@ def test_the_shell_of_the_user_does_not_reconfigure_what_we_start(
     show = "import os; print(sorted(set(os.environ) & {'PGOPTIONS', 'http_proxy', 'GUNICORN_CMD_ARGS', 'MY_APP_KEY'}))"
     processes.spawn(Command("show", (sys.executable, "-c", show), log=str(tmp_path / "log"))).wait()
     assert (tmp_path / "log").read_text().strip() == "['MY_APP_KEY']"
+
+
+def test_a_process_that_ends_while_it_is_asked_about_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    process = psutil.Process()
+
+    def gone() -> str:
+        raise psutil.NoSuchProcess(process.pid)
+
+    monkeypatch.setattr(process, "status", gone)
+    assert _Foundling(process).poll() == 0
