@@ -79,6 +79,9 @@ class Stack:
     def address(self, name: str) -> str:
         return f"127.0.0.1:{self._ports[name]}"
 
+    def sentinels(self, _name: str) -> tuple[str, ...]:
+        return ()
+
     def start_undo(self, name: str, *, afresh: bool = False) -> Undo:
         return start_process(self._redis, "redis", self.address(name), afresh=afresh)
 
