@@ -112,6 +112,7 @@ def test_a_leak_ends_in_a_kill_and_a_fresh_process(bench: Bench) -> None:
     with bench.during(f"memory-leak: {{on: app-1, at: 0s, for: 60s, rate: 40MB/s, limit: {limit_mb}MB}}"):
         assert wait_for(lambda: first.find() is None, timeout_s=10), "killed at the limit"
         assert wait_for(lambda: bench.stack.is_ready("app-1"), timeout_s=15)
+        assert wait_for(lambda: "component.started" in [kind for kind, _, _ in bench.events], timeout_s=5)
         bench.stack.check()
     assert [kind for kind, _, _ in bench.events if kind.startswith("component.")][:2] == [
         "component.stopped",
