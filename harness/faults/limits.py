@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.faults.base import Undo
-from harness.faults.members import as_data, find
+from harness.faults.members import as_data, with_newcomers
 from harness.faults.undo import undo_action
 from harness.ledger import ProcessMark
 from harness.processes import Processes
@@ -33,7 +33,7 @@ def lower_limit(pid: int, kind: str, soft: int) -> None:
 
 
 def restore_limits(kind: str, marks: Sequence[ProcessMark]) -> Undo:
-    """Undo data: give processes the limits back that they have now."""
+    """Undo data: give processes, and what they start from now on, the limits that they have now."""
     found = []
     for mark in marks:
         with contextlib.suppress(ProcessLookupError):
@@ -46,17 +46,17 @@ def _by_hand(step: Mapping[str, Any]) -> str:
         return "unlimited" if limit == resource.RLIM_INFINITY else str(limit)
 
     return "; ".join(
-        f"prlimit --pid {one['pid']} --{step['kind']}={':'.join(map(written, one['limits']))}"
+        f"for pid in {one['pid']} $(pgrep -P {one['pid']}); do "
+        f"prlimit --pid $pid --{step['kind']}={':'.join(map(written, one['limits']))}; done"
         for one in step["processes"]
     )
 
 
 @undo_action("restore-limits", _by_hand)
 def _restore_limits(step: Mapping[str, Any], _processes: Processes) -> None:
-    for one in step["processes"]:
-        if find(one) is not None:
-            with contextlib.suppress(ProcessLookupError):
-                resource.prlimit(one["pid"], _KINDS[step["kind"]], tuple(one["limits"]))
+    for pid, one in with_newcomers(step["processes"]):
+        with contextlib.suppress(ProcessLookupError):
+            resource.prlimit(pid, _KINDS[step["kind"]], tuple(one["limits"]))
 
 
 def descriptor_limit(pid: int, spare: int) -> int:
@@ -86,7 +86,7 @@ def pin(pid: int, cpus: Sequence[int]) -> None:
 
 
 def restore_cpus(marks: Sequence[ProcessMark]) -> Undo:
-    """Undo data: let processes run where they may run now."""
+    """Undo data: let processes, and what they start from now on, run where they may run now."""
     found = []
     for mark in marks:
         with contextlib.suppress(ProcessLookupError):
@@ -97,14 +97,14 @@ def restore_cpus(marks: Sequence[ProcessMark]) -> Undo:
 @undo_action(
     "restore-cpus",
     lambda step: "; ".join(
-        f"taskset --all-tasks --cpu-list --pid {','.join(map(str, one['cpus']))} {one['pid']}"
+        f"for pid in {one['pid']} $(pgrep -P {one['pid']}); do "
+        f"taskset --all-tasks --cpu-list --pid {','.join(map(str, one['cpus']))} $pid; done"
         for one in step["processes"]
     ),
 )
 def _restore_cpus(step: Mapping[str, Any], _processes: Processes) -> None:
-    for one in step["processes"]:
-        if find(one) is not None:
-            pin(one["pid"], one["cpus"])
+    for pid, one in with_newcomers(step["processes"]):
+        pin(pid, one["cpus"])
 
 
 def _threads(pid: int) -> list[int]:

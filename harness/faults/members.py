@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import psutil
@@ -38,6 +38,22 @@ def as_data(mark: ProcessMark) -> dict[str, Any]:
 def find(data: Mapping[str, Any]) -> psutil.Process | None:
     """The process of undo data, unless it has ended."""
     return ProcessMark(data["name"], data["pid"], data["created"], 0).find()
+
+
+def with_newcomers(processes: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Pids of the processes of undo data that still run, and of what they have started since; each with that data.
+
+    Children come after their parent and are looked up only then: one that is started in between has what its parent
+    was given back.
+    """
+    known = {one["pid"] for one in processes}
+    for one in processes:
+        process = find(one)
+        if process is not None:
+            yield one["pid"], one
+            for child in _descendants(process, one["name"]):
+                if child.pid not in known:
+                    yield child.pid, one
 
 
 def _descendants(process: psutil.Process, name: str) -> Iterator[ProcessMark]:

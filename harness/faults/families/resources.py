@@ -165,10 +165,11 @@ class MemoryPressure(Fault):
 
     def is_clear(self) -> bool:
         """The processes are ready, and have other limits than those of the fault."""
-        limited = any(
-            get_limit(mark.pid, "data")[0] == self._limits.get(mark.pid) for mark in self._marks if mark.find()
+        return all(map(self.stack.is_ready, self._names)) and not any(
+            get_limit(mark.pid, "data")[0] in self._limits.values()
+            for name in self._names
+            for mark in members(self.stack, name)
         )
-        return not limited and all(map(self.stack.is_ready, self._names))
 
     def _room(self, mark: ProcessMark) -> float:
         try:
