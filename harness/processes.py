@@ -217,12 +217,12 @@ class Processes:
             _signal_group(mark, signal.SIGKILL)
             process.wait()
 
-    def stop_all(self) -> None:
-        """End everything this run started, and whatever that left behind."""
+    def stop_all(self, *folders: Path) -> None:
+        """End everything this run started, and whatever that left behind; also what works in one of these folders."""
         with self._lock:
             names = list(self._running)
         self.stop(*names)
-        sweep(self.run_id)
+        sweep(self.run_id, folders)
 
     def _popen(self, command: Command, stdin: int, stdout: int | IO[bytes], log: IO[bytes]) -> subprocess.Popen[bytes]:
         account: dict[str, Any] = {}

@@ -187,7 +187,8 @@ class LocalStack:
     def down(self) -> None:
         """End every process, remove every file outside the results, and whatever was put on servers of others."""
         self._proxies.remove(self._ledger, self._processes)
-        self._processes.stop_all()
+        # An interrupted initdb leaves a process that still writes there.
+        self._processes.stop_all(self._work)
         self._disks.remove(self._processes)
         shutil.rmtree(self._work, ignore_errors=True)
 

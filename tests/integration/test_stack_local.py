@@ -1,9 +1,12 @@
 """The sample target on loopback, for real: boots, answers through every proxy, breaks, heals, leaves nothing."""
 
+import contextlib
 import os
 import shutil
 import signal
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -259,3 +262,30 @@ def test_postgres_runs_from_an_environment_that_its_account_cannot_enter(
         assert probe("postgres", bench.stack.address("postgres")).ok
     finally:
         bench.stack.down()
+
+
+def test_an_interrupt_while_the_database_is_made_leaves_nothing(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "run-interrupted")
+    writing: list[psutil.Process] = []
+
+    def initialising() -> bool:
+        for child in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if "--single" in child.cmdline() and "template1" in child.cmdline():
+                    writing.append(child)
+        return bool(writing)
+
+    def interrupt() -> None:
+        wait_for(initialising, timeout_s=20)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        threading.Thread(target=interrupt).start()
+        with pytest.raises(KeyboardInterrupt), bench.booted():
+            time.sleep(30)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert writing, "a server that initdb starts, which goes on for a while without it"
+    assert not [one for one in writing if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+    assert not (Path(tempfile.gettempdir()) / f"harness-{bench.processes.run_id}").exists()
