@@ -97,7 +97,10 @@ class Segment:
     def instant(self, expected: float) -> float:
         """When `expected` arrivals have become due."""
         if self.rate_start == self.rate_end:
-            return min(self.start_s + expected / self.rate_start, self.end_s) if self.rate_start else self.start_s
+            if not self.rate_start:
+                return self.start_s
+            at_s = self.start_s + expected / self.rate_start
+            return at_s if at_s < self.end_s else self.end_s  # `min` would take as long as all the rest
         # The root of slope/2 t^2 + rate_start t = expected, in the form that does not cancel when the slope is small.
         root = math.sqrt(max(0.0, self.rate_start**2 + 2 * self._slope * expected))
         if self.rate_start + root == 0:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json as jsonlib
 import re
 import zlib
-from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache, partial
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
@@ -19,14 +19,18 @@ _GZIP_OR_ZLIB: Final = 32 + zlib.MAX_WBITS
 
 
 class Requests:
-    """Composes requests to one host: `authority` is the value of the Host header."""
+    """Composes requests to one host: `authority` is the value of the Host header.
 
-    __slots__ = ("_common",)
+    `get(path)` is `compose("GET", path)`, which is worked out once for each path, as far as they are remembered.
+    """
+
+    __slots__ = ("_common", "get")
 
     def __init__(self, authority: str) -> None:
         self._common = (
             f" HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: harness\r\nAccept: */*\r\nAccept-Encoding: gzip\r\n"
         )
+        self.get: Callable[[str], bytes] = lru_cache(maxsize=1024)(partial(self._bodiless, "GET"))
 
     def compose(
         self,
@@ -41,7 +45,7 @@ class Requests:
         Raises `ValueError` when the path does not start with `/`, or a method or header cannot be sent.
         """
         if headers is None and json is None and data is None and method in ("GET", "HEAD", "DELETE"):
-            return _bodiless(method, path, self._common)
+            return self._bodiless(method, path)
         body, content_type = _body_of(json, data)
         lines = [f"{method} {_sendable(path)}{self._common}Content-Length: {len(body)}\r\n"]
         if not _TOKEN.fullmatch(method):
@@ -55,6 +59,9 @@ class Requests:
             lines.append(f"{name}: {value}\r\n")
         lines.append("\r\n")
         return "".join(lines).encode("latin-1") + body
+
+    def _bodiless(self, method: str, path: str) -> bytes:
+        return f"{method} {_sendable(path)}{self._common}\r\n".encode("latin-1")
 
 
 class Headers(Mapping[str, str]):
@@ -140,11 +147,6 @@ class Response:
     def json(self) -> Any:
         """The body read as JSON. Raises `ValueError` when it isn't."""
         return jsonlib.loads(self.body)
-
-
-@lru_cache(maxsize=1024)
-def _bodiless(method: str, path: str, common: str) -> bytes:
-    return f"{method} {_sendable(path)}{common}\r\n".encode("latin-1")
 
 
 def _sendable(path: str) -> str:

@@ -155,8 +155,9 @@ class Pacer:
         now_ns, released = self._session.now_ns, self._session.recorder.released
         yield 0  # from here on in the hub
         reached_ns = now_ns()
-        while due := [(int(instant_s * NS), *self._targets[index]) for instant_s, index in islice(self._plan, _AHEAD)]:
-            for intended_ns, task, release in due:
+        targets = self._targets
+        while due := [(int(instant_s * NS), targets[index]) for instant_s, index in islice(self._plan, _AHEAD)]:
+            for intended_ns, (task, release) in due:
                 while intended_ns > reached_ns:
                     reached_ns = now_ns()
                     if intended_ns > reached_ns:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,6 +14,7 @@ from harness.clock import now_ns
 from harness.errors import LoadError
 from harness.load.acknowledged import Acknowledgements
 from harness.load.deadlines import Deadlines
+from harness.load.messages import Requests
 from harness.load.recorder import Recorder
 from harness.load.retries import Retries
 from harness.plan import Load, RetryStorm
@@ -30,13 +31,13 @@ class Session:
     __slots__ = (
         "acknowledgements",
         "address",
-        "authority",
         "deadlines",
         "fail",
         "family",
         "notes",
         "patience_ns",
         "recorder",
+        "requests",
         "retries",
         "t0_ns",
     )
@@ -51,7 +52,8 @@ class Session:
         storms: Mapping[str, RetryStorm],
         acknowledgements: Acknowledgements | None = None,
     ) -> None:
-        self.family, self.address, self.authority = resolve(host)
+        self.family, self.address, authority = resolve(host)
+        self.requests = Requests(authority)
         self.deadlines = Deadlines(load.timeout_s)
         self.patience_ns = int(load.patience_s * 1e9)
         self.retries = Retries(load.retries, load.seed * 1000 + worker, storms)
@@ -77,17 +79,13 @@ class LoadEnvironment(Environment):
 class RequestHook(EventHook):
     """Locust's `request` event without the runner's own statistics, which cost more than sending the request.
 
-    `observer` hears of every event before the listeners do, and may take keywords of its own away from them.
+    `observer` hears of every event before the `listeners` do, and may take keywords of its own away from them.
     """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.observer: Callable[[dict[str, Any]], None] | None = None
-
-    @property
-    def wanted(self) -> bool:
-        """Whether anybody listens."""
-        return bool(self._handlers)
+        self.listeners: Sequence[Callable[..., Any]] = self._handlers
 
     def add_listener(self, handler: Callable[..., Any]) -> Callable[..., Any]:
         """Have `handler` called for each request; Locust's own recorder of statistics is left out."""

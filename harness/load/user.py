@@ -33,7 +33,7 @@ from locust.user import User
 from harness.clock import NS, now_ns
 from harness.errors import LoadError
 from harness.load.connection import Connection, ExchangeError
-from harness.load.messages import Requests, Response
+from harness.load.messages import Response
 from harness.load.recorder import Arrival, Task
 from harness.load.session import LoadEnvironment, Session
 from harness.load.turn import further_arrival
@@ -78,7 +78,8 @@ class HttpClient:
         self._session = session
         self._user = user
         self._event = user.environment.events.request
-        self._requests = Requests(session.authority)
+        self._listeners = self._event.listeners
+        self._requests = session.requests
         self._connection = Connection(session.family, session.address, session.deadlines)
         self._method = ""
         self._task = Task(type(user).__name__, type(user).__name__, lambda _user: None)
@@ -103,7 +104,9 @@ class HttpClient:
 
     def get(self, path: str, *, name: str = "", headers: Mapping[str, str] | None = None) -> Response:
         """GET `path`; see `request`."""
-        return self._send("GET", self._requests.compose("GET", path, headers), name or path)
+        requests = self._requests
+        message = requests.get(path) if headers is None else requests.compose("GET", path, headers)
+        return self._send("GET", message, name or path)
 
     def delete(self, path: str, *, name: str = "", headers: Mapping[str, str] | None = None) -> Response:
         """DELETE `path`; see `request`."""
@@ -200,7 +203,7 @@ class HttpClient:
         )
         if wait_ns is None:
             return False
-        if self._event.wanted:
+        if self._listeners:
             self.report(arrival)
         session.recorder.will_retry(arrival, wait_ns)
         left_ns = arrival.wanted_ns - session.now_ns()
@@ -214,7 +217,7 @@ class HttpClient:
         if arrival is None or arrival.answer is None:
             return False
         self._session.recorder.settled(arrival)
-        if self._event.wanted:
+        if self._listeners:
             self.report(arrival)
         return True
 
