@@ -55,9 +55,10 @@ def prove(claim: Claim, times: int, results: Path, before: list[Ending]) -> bool
     return len(valid) == times and all(map(claim.holds, valid))
 
 
-def left_behind() -> set[Path]:
-    """Scratch folders of the harness that exist now."""
-    return set(Path(tempfile.gettempdir()).glob("harness-*"))
+def left_behind(results: Path) -> list[Path]:
+    """Scratch folders of the runs in this folder."""
+    scratch = sorted(Path(tempfile.gettempdir()).glob("harness-*"))
+    return [folder for folder in scratch if (results / folder.name.removeprefix("harness-")).exists()]
 
 
 def main() -> int:
@@ -78,15 +79,14 @@ def main() -> int:
     chosen = chosen or [claim for claim in claims if options.only in claim.name]
     if not chosen:
         parser.error(f"no claim's name contains `{options.only}`")
-    before = left_behind()
     missed = [
         claim
         for claim in chosen
         if not prove(claim, options.times, options.out, endings.seen(claim) if options.add else [])
     ]
     print("\n".join(f"NOT MET: {claim.name}: {claim.says}" for claim in missed) or f"all {len(chosen)} claims held")
-    left = left_behind() - before
-    print(*(f"left behind: {path}" for path in sorted(left)), sep="\n")
+    left = left_behind(options.out)
+    print(*(f"left behind: {folder}" for folder in left), sep="\n")
     return 1 if missed or left else 0
 
 
