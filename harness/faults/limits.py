@@ -41,13 +41,16 @@ def restore_limits(kind: str, marks: Sequence[ProcessMark]) -> Undo:
     return {"do": "restore-limits", "kind": kind, "processes": found}
 
 
+def _with_children(one: Mapping[str, Any], command: str) -> str:
+    return f"for pid in {one['pid']} $(pgrep -P {one['pid']}); do {command}; done"
+
+
 def _by_hand(step: Mapping[str, Any]) -> str:
     def written(limit: int) -> str:
         return "unlimited" if limit == resource.RLIM_INFINITY else str(limit)
 
     return "; ".join(
-        f"for pid in {one['pid']} $(pgrep -P {one['pid']}); do "
-        f"prlimit --pid $pid --{step['kind']}={':'.join(map(written, one['limits']))}; done"
+        _with_children(one, f"prlimit --pid $pid --{step['kind']}={':'.join(map(written, one['limits']))}")
         for one in step["processes"]
     )
 
@@ -97,8 +100,7 @@ def restore_cpus(marks: Sequence[ProcessMark]) -> Undo:
 @undo_action(
     "restore-cpus",
     lambda step: "; ".join(
-        f"for pid in {one['pid']} $(pgrep -P {one['pid']}); do "
-        f"taskset --all-tasks --cpu-list --pid {','.join(map(str, one['cpus']))} $pid; done"
+        _with_children(one, f"taskset --all-tasks --cpu-list --pid {','.join(map(str, one['cpus']))} $pid")
         for one in step["processes"]
     ),
 )
