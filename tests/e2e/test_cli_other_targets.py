@@ -26,7 +26,7 @@ hypothesis: When Redis is 200 ms away, saying hello is as fast as ever.
 target: {HELLO}
 load:
   users: {HELLO}/visitors.py
-  rate: 40/s
+  rate: 80/s
   timeout: 1s
   phases: [{{warm-up: 1s}}, {{steady: 2s}}, {{spike: 4s, rate: +30%}}, {{recovery: 3s}}]
 faults:
