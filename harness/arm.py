@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from harness import interrupt
 from harness.abort import AbortWatch
 from harness.clock import NS, now_ns, seconds, sleep_until
@@ -31,6 +33,7 @@ from harness.record.info import WorkerClockInfo
 from harness.record.writer import ArmStart, RecordWriter
 from harness.stack.local import LocalStack
 from harness.telemetry import sources
+from harness.telemetry.machine import machine
 from harness.telemetry.scraper import Scraper
 from harness.telemetry.sources import Source
 
@@ -305,4 +308,4 @@ def _sources(stack: LocalStack) -> list[Source]:
         one.proxy: f"proxy:{one.source if one.source in stack.standbys else one.destination}" for one in stack.edges
     }
     proxies = sources.proxies(stack.proxy_api, called)
-    return [*pages, *servers, proxies]
+    return [*pages, *servers, proxies, machine(psutil.Process())]

@@ -9,7 +9,6 @@ from harness.clock import NS, now_ns
 from harness.errors import HarnessError
 from harness.telemetry.sources import Source, SourceError
 
-PERIOD_S = 0.5
 Sink = Callable[[int, str, str, float], None]
 
 
@@ -50,4 +49,4 @@ class Scraper:
                 readings = []
             for component, metric, value in readings:
                 self._sink(t_ns, component, metric, value)
-            due_ns = max(due_ns + int(PERIOD_S * NS), now_ns())
+            due_ns = max(due_ns + int(source.period_s * NS), now_ns())

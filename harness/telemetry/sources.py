@@ -31,10 +31,11 @@ class SourceError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A named source of readings."""
+    """A named source of readings, to be read every `period_s`."""
 
     name: str
     read: Callable[[], list[Reading]]
+    period_s: float = 0.5
 
 
 def metrics_page(component: str, address: str) -> Source:
