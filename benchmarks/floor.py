@@ -1,6 +1,6 @@
 """What a request costs a load generator written in Python, layer by layer: where the floor is, and what ours adds.
 
-    python benchmarks/floor.py                 five rounds at 5,000/s: about four minutes
+    python benchmarks/floor.py                 five rounds at 5,000/s: about five minutes
     python benchmarks/floor.py --rate 2000 --rounds 3
 
 Each step does all that the one above it does, at the same Poisson instants, against the same nginx:
@@ -12,9 +12,10 @@ Each step does all that the one above it does, at the same Poisson instants, aga
     contract   what a user's task gets and the record needs, written flat and for this one request only: a
                task that calls a client by keyword, an arrival and a response as objects, a timeout, gauges, counts
     ours       `OpenHttpUser` in a real load worker: any task and request, retries, events, connections that end
+    peer       Locust's FastHttpUser in plain Locust, held to the same rate; it keeps no record
 
-Prints the processor time per request, in microseconds: all of it, and the kernel's part. Needs nginx, and
-an idle machine.
+Prints the processor time per request, in microseconds: all of it, and the kernel's part; and how many times as much the
+peer uses, round by round. Needs nginx, and an idle machine.
 """
 
 from __future__ import annotations
@@ -34,8 +35,9 @@ from typing import Final
 
 import httptools
 import psutil
-from generators import USERS, WARM_UP_S, run_worker
+from generators import USERS, WARM_UP_S, run_fast_http_user, run_worker
 from nginx import MissingProgramError, Nginx
+from tables import print_table, spread
 
 from harness.clock import NS, now_ns, sleep_until
 from harness.load.gauges import RollingQuantile
@@ -43,7 +45,7 @@ from harness.load.messages import Response
 from harness.load.recorder import Arrival, Task
 from harness.record.spool import RowWriter
 
-_STEPS: Final = ("calls", "parse", "record", "greenlets", "contract", "ours")
+_STEPS: Final = ("calls", "parse", "record", "greenlets", "contract", "ours", "peer")
 _LONGEST_S: Final = 600.0
 _REQUEST: Final = b"GET / HTTP/1.1\r\nHost: bench\r\nUser-Agent: harness\r\nAccept: */*\r\n\r\n"
 
@@ -92,7 +94,7 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=5000.0, help="requests per second")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4.0, help="length of a measurement, after a warm-up of 2 s")
-    parser.add_argument("--be", choices=_STEPS[:-1], help=argparse.SUPPRESS)
+    parser.add_argument("--be", choices=_STEPS[:-2], help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--spool", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -111,18 +113,26 @@ def main() -> int:
     except MissingProgramError as missing:
         print(missing, file=sys.stderr)
         return 2
-    print(f"{'':>10} {'us/request':>11} {'in the kernel':>14} {'per CPU-second':>15}")
+    rows = [("", "us/request", "in the kernel", "per CPU-second", "the peer uses")]
     for step, seen in costs.items():
-        whole, kernel = median(both for both, _ in seen), median(kernel for _, kernel in seen)
-        print(f"{step:>10} {whole:>11.1f} {kernel:>14.1f} {1e6 / whole:>15,.0f}")
+        whole, kernel = ([one[part] for one in seen] for part in (0, 1))
+        times = [peer[0] / own[0] for peer, own in zip(costs["peer"], seen, strict=True)]
+        rate = f"{1e6 / median(whole):,.0f}"
+        rows.append((step, spread(whole, "{:.1f}"), spread(kernel, "{:.1f}"), rate, spread(times, "{:.2f}x")))
+    print_table(rows)
     return 0
 
 
 def _cost(step: str, nginx: Nginx, rate: float, seconds: float, folder: Path) -> tuple[float, float]:
     """Microseconds of processor time per request, and those in the kernel."""
+
+    def watch(pid: int, start_ns: int) -> tuple[float, float]:
+        return _watch(pid, nginx, start_ns, seconds)
+
     if step == "ours":
-        load_s = WARM_UP_S + seconds
-        return run_worker(nginx, rate, load_s, folder, lambda pid, t0_ns: _watch(pid, nginx, t0_ns, seconds))[0]
+        return run_worker(nginx, rate, WARM_UP_S + seconds, folder, watch)[0]
+    if step == "peer":
+        return run_fast_http_user(nginx, rate, WARM_UP_S + seconds + 1.0, folder, watch)
     command = [sys.executable, __file__, "--be", step, "--port", nginx.url.rpartition(":")[2]]
     command += ["--rate", str(rate), "--spool", str(folder / "rows")]
     with subprocess.Popen(command) as process:

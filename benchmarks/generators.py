@@ -165,6 +165,22 @@ def k6(nginx: Nginx, rate: float, seconds: float, folder: Path) -> Figures:
 
 def fast_http_user(nginx: Nginx, rate: float, seconds: float, folder: Path) -> Figures:
     """Locust's FastHttpUser in plain Locust, a closed model: users that ask again at once, or (with a rate) in time."""
+    before = nginx.requests()
+    seen = run_fast_http_user(
+        nginx, rate, WARM_UP_S + seconds + 1.0, folder, lambda pid, start_ns: _watch(pid, nginx, start_ns, seconds)
+    )
+    [page] = json.loads((folder / "fast.json").read_text())
+    return Figures(
+        *seen,
+        response_p50=_median_of(page["response_times"]),
+        lost=nginx.requests() - before - page["num_requests"],
+    )
+
+
+def run_fast_http_user(
+    nginx: Nginx, rate: float, load_s: float, folder: Path, watch: Callable[[int, int], Seen]
+) -> Seen:
+    """Have plain Locust drive FastHttpUsers for `load_s` seconds; returns what `watch` saw, see `drive`."""
     environment = {**os.environ, "PER_USER": f"{rate / USERS}"} if rate else dict(os.environ)
     before = nginx.requests()
     argv = [
@@ -186,20 +202,15 @@ def fast_http_user(nginx: Nginx, rate: float, seconds: float, folder: Path) -> F
         "--json-file",
         str(folder / "fast"),
     ]
-    argv += ["--run-time", f"{WARM_UP_S + seconds + 1.0:.0f}s", "--stop-timeout", "5", "--loglevel", "ERROR"]
+    argv += ["--run-time", f"{load_s:.0f}s", "--stop-timeout", "5", "--loglevel", "ERROR"]
     silent = subprocess.DEVNULL
     with subprocess.Popen(argv, stdout=silent, stderr=silent, cwd=folder, env=environment) as process:
         try:
-            seen = _watch(process.pid, nginx, _first_requests(nginx, before, process), seconds)
+            seen = watch(process.pid, _first_requests(nginx, before, process))
             process.wait(_START_TIMEOUT_S)
         finally:
             process.kill()
-    [page] = json.loads((folder / "fast.json").read_text())
-    return Figures(
-        *seen,
-        response_p50=_median_of(page["response_times"]),
-        lost=nginx.requests() - before - page["num_requests"],
-    )
+    return seen
 
 
 def find_k6() -> str:
