@@ -82,9 +82,12 @@ def _drops(record: Record) -> list[str]:
 
 
 def _crowded(record: Record, experiment: Experiment) -> Iterator[str]:
-    """A remark for each stretch in which programs that are no part of the run worked in one of the arms only."""
+    """A remark for each stretch in which programs that are no part of the run worked in one of the arms only.
+
+    Where the target runs already it is one of them, and what it does is what is looked at.
+    """
     baseline, fault, window = experiment.baseline, experiment.fault, experiment.window
-    if baseline is None or fault is None or window is None:
+    if baseline is None or fault is None or window is None or record.info.target.existing:
         return
     host = record.info.host
     cores = host.get("cores", 1) if isinstance(host, dict) else 1
@@ -100,8 +103,9 @@ def _crowded(record: Record, experiment: Experiment) -> Iterator[str]:
         }
         if abs(used[fault] - used[baseline]) > max(_CROWD, _CROWD_SHARE * cores):
             yield (
-                f"{words}, other programs took {used[fault]:.1f} processors in {fault} and {used[baseline]:.1f} in"
-                f" {baseline}: what differs between the arms may be their doing; run it again on a calmer machine"
+                f"{words}, programs that the run did not start took {used[fault]:.1f} processors in {fault} and"
+                f" {used[baseline]:.1f} in {baseline}: what differs between the arms may be their doing; run it again"
+                " on a calmer machine"
             )
 
 

@@ -1,5 +1,7 @@
 """What the verdict says about the trust it deserves."""
 
+from dataclasses import replace
+
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -56,10 +58,18 @@ def test_a_neighbour_of_one_arm_only_is_told(tmp_path, processors):
     build_record(tmp_path, telemetry=neighbour(processors))
     verdict = analyse(read(tmp_path))
     assert verdict.validity.valid
-    told = f"other programs took 0.5 processors in fault-1 and {processors['baseline-1']} in baseline-1"
+    told = f"did not start took 0.5 processors in fault-1 and {processors['baseline-1']} in baseline-1"
     assert [told in remark for remark in verdict.validity.reasons] == [True, True]  # with the fault, and after it
 
 
 def test_a_neighbour_of_both_arms_makes_no_difference(tmp_path):
     build_record(tmp_path, telemetry=neighbour({"baseline-1": 0.6, "fault-1": 0.5}))
     assert analyse(read(tmp_path)).validity.reasons == ()
+
+
+def test_a_target_that_runs_already_is_no_neighbour(tmp_path):
+    build_record(tmp_path, telemetry=neighbour({"baseline-1": 0.0, "fault-1": 0.5}))
+    record = read(tmp_path)
+    target = record.info.target.model_copy(update={"existing": {"web": "http://127.0.0.1:8000"}})
+    info = record.info.model_copy(update={"target": target})
+    assert analyse(replace(record, info=info)).validity.reasons == ()
