@@ -21,6 +21,7 @@ from gevent.monkey import get_original
 from harness.clock import NS, now_ns
 from harness.errors import LoadError
 from harness.load.deadlines import DeadlineExpired, Deadlines
+from harness.load.waiting import wait_in
 
 _raw_socket: Final = get_original("socket", "socket")  # never blocks here: it waits in the hub by itself
 _raw_poll: Final = get_original("select", "poll")
@@ -66,6 +67,7 @@ class Connection:
         "_poll",
         "_readable",
         "_socket",
+        "_wait",
         "answered_ns",
         "greenlet",
         "head",
@@ -78,6 +80,7 @@ class Connection:
         self._deadlines = deadlines
         self._hub = get_hub()
         self._loop = self._hub.loop
+        self._wait = wait_in(self._hub)
         self._socket: Any = None
         self._readable: Any = None
         self._poll: Any = None
@@ -122,7 +125,7 @@ class Connection:
             self._exchanging = True
             self._send(request)
             while not self._done:
-                self._hub.switch()
+                self._wait()
             self.answered_ns, self._answered_turn = now_ns(), self._loop.iteration
         except DeadlineExpired:
             raise ExchangeError("timeout", "no whole response within the timeout") from None
@@ -207,7 +210,7 @@ class Connection:
         watcher = self._loop.io(self._socket.fileno(), _WRITE)
         try:
             watcher.start(self.greenlet.switch)
-            self._hub.switch()
+            self._wait()
         finally:
             watcher.close()
 

@@ -16,6 +16,7 @@ from harness.clock import NS
 from harness.load.recorder import Arrival, Task
 from harness.load.session import Session
 from harness.load.turn import Turn, perform
+from harness.load.waiting import wait_in
 
 _SWEEP_INTERVAL_S: Final = 0.02
 _AHEAD: Final = 100
@@ -36,6 +37,7 @@ class Pool:
         self._line_up: Callable[[Any], None] = self._free.append
         self._waiting: deque[Arrival] = deque()
         self._hub = get_hub()
+        self._wait = wait_in(self._hub)
 
     @property
     def free(self) -> int:
@@ -59,7 +61,7 @@ class Pool:
         me = gevent.getcurrent()
         self._line_up(me)
         try:
-            arrival: Arrival = self._hub.switch()
+            arrival: Arrival = self._wait()
         except BaseException:
             if me in self._free:
                 self._free.remove(me)
