@@ -89,8 +89,8 @@ def _crowded(record: Record, experiment: Experiment) -> Iterator[str]:
     baseline, fault, window = experiment.baseline, experiment.fault, experiment.window
     if baseline is None or fault is None or window is None or record.info.target.existing:
         return
-    host = record.info.host
-    cores = host.get("cores", 1) if isinstance(host, dict) else 1
+    cores = record.info.host.get("cores") if isinstance(record.info.host, dict) else None
+    allowed = max(_CROWD, _CROWD_SHARE * cores) if isinstance(cores, int) else _CROWD
     for words, span_ns in (
         ("while the fault was on", (window.active_ns, window.clear_ns)),
         ("after the fault", (window.clear_ns, experiment.end_ns)),
@@ -101,7 +101,7 @@ def _crowded(record: Record, experiment: Experiment) -> Iterator[str]:
             arm: growth(record.telemetry, arm, _NOT_OURS, span_ns) * NS / (span_ns[1] - span_ns[0])
             for arm in (fault, baseline)
         }
-        if abs(used[fault] - used[baseline]) > max(_CROWD, _CROWD_SHARE * cores):
+        if abs(used[fault] - used[baseline]) > allowed:
             yield (
                 f"{words}, programs that the run did not start took {used[fault]:.1f} processors in {fault} and"
                 f" {used[baseline]:.1f} in {baseline}: what differs between the arms may be their doing; run it again"

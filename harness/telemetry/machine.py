@@ -43,7 +43,7 @@ class _Meter:
     def _each(self) -> dict[psutil.Process, float]:
         each = {}
         for process in (self._root, *self._root.children(recursive=True)):
-            with contextlib.suppress(psutil.NoSuchProcess):
+            with contextlib.suppress(psutil.Error):
                 times = process.cpu_times()
                 each[process] = times.user + times.system
         return each
