@@ -199,8 +199,8 @@ class FaultableStack(Protocol):
     def terminate(self, name: str) -> None:
         """Ask a process to end (its stop signal) and return at once. From then on it counts as ending, not running."""
 
-    def spawn(self, command: Command) -> ProcessMark:
-        """Start a process of a fault's own; it belongs to the run and ends with it."""
+    def spawn(self, command: Command) -> None:
+        """Start a process of a fault's own; it belongs to the run and ends with it. It may be killed again at once."""
 
 
 class Fault(ABC):

@@ -341,10 +341,9 @@ class LocalStack:
         """Ask a server or replica to end (its stop signal) and return at once; that is no failure of the stack."""
         self._processes.terminate(name)
 
-    def spawn(self, command: Command) -> ProcessMark:
+    def spawn(self, command: Command) -> None:
         """Start a process of a fault's own; it belongs to the run and ends with it."""
         self._processes.spawn(command)
-        return self._processes.mark(command.name)
 
     def _replica(self, name: str) -> Replica:
         return next(replica for replica in self.replicas if replica.name == name)

@@ -166,7 +166,8 @@ def test_the_command_by_hand_starts_a_process_as_it_was(bench: Bench) -> None:
 def test_one_that_is_starting_already_is_not_started_again(bench: Bench) -> None:
     as_it_was = bench.stack.start_undo("app-2")
     bench.stack.kill("app-2")
-    started = bench.stack.spawn(bench.stack.command("app-2"))
+    bench.stack.spawn(bench.stack.command("app-2"))
+    started = bench.stack.mark("app-2")
     assert not bench.stack.is_ready("app-2")
     carry_out(as_it_was, bench.processes)
     assert bench.stack.mark("app-2") == started

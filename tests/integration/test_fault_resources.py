@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -147,6 +148,27 @@ def test_a_replica_that_ends_by_itself_while_it_leaks_is_started_again(bench: Be
         os.kill(first.pid, signal.SIGKILL)
         assert wait_for(lambda: first.find() is None and bench.stack.is_ready("app-1"), timeout_s=20)
         bench.stack.check()
+
+
+def test_a_replica_killed_again_as_soon_as_it_was_started_comes_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another fault may do that."""
+    spawn = bench.processes.spawn
+
+    def kill_once(command: Command, **streams: Any) -> Any:
+        process = spawn(command, **streams)
+        if command.name == "app-1":
+            monkeypatch.undo()
+            bench.processes.kill("app-1")
+        return process
+
+    with bench.during("memory-leak: {on: app-1, at: 0s, for: 60s, rate: 5MB/s, limit: 900MB}"):
+        monkeypatch.setattr(bench.processes, "spawn", kill_once)
+        first = bench.stack.mark("app-1")
+        os.kill(first.pid, signal.SIGKILL)
+        assert wait_for(lambda: bench.processes.spawn == spawn, timeout_s=20), "killed again"
+    assert answers(bench, "app-1")
 
 
 def test_a_worker_that_leaves_in_time_takes_its_leak_with_it(tmp_path: Path) -> None:

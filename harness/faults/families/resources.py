@@ -105,7 +105,8 @@ class CpuBurn(Fault):
         for mark in self._marks:
             pin(mark.pid, [self._cpu])
         for burner in self._burners:
-            mark = self.stack.spawn(burner)
+            self.stack.spawn(burner)
+            mark = self.stack.mark(burner.name)
             pin(mark.pid, [self._cpu])
             self._running.append(mark)
 
