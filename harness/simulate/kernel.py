@@ -14,140 +14,15 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from harness.simulate import layout as k
+from harness.simulate.controls import carry_out
 from harness.simulate.jit import jit, jit_entry
-from harness.simulate.layout import (
-    AGAIN,
-    ANSWER,
-    ARRIVAL,
-    ARRIVED,
-    AT_NS,
-    ATTEMPTS,
-    BACKING_OFF,
-    BACKOFF_NS,
-    BALANCE,
-    BEGIN,
-    BREAKER,
-    BUDGET,
-    CALL,
-    CALLEE,
-    CALLING,
-    CAP_NS,
-    CAPACITY,
-    COMPONENT,
-    CONNECT,
-    CONNECTION,
-    CONTROL,
-    COUNTER,
-    DELAYED,
-    DEPOSIT,
-    DONE,
-    DOWN,
-    EDGE,
-    ENDPOINT,
-    ERRORS,
-    EVENTS,
-    EXPIRE,
-    FAIL,
-    FAILED,
-    FAILURES,
-    FILL,
-    FINISHED,
-    FIRST_KEY,
-    FIRST_REPLICA,
-    FIRST_RESOURCE,
-    FIRST_ROW,
-    FOREVER,
-    FREE,
-    FREE_JOBS,
-    GEN,
-    GIVE,
-    GIVE_UP,
-    HEAD,
-    HEAP_SIZE,
-    IN_USE,
-    JITTER_NS,
-    JUMP,
-    KEY,
-    KEYS,
-    LATE_FROM_NS,
-    LATE_UNTIL_NS,
-    LATENCY_NS,
-    LEAST_BUSY,
-    LIMIT,
-    LOOKUP,
-    MOST,
-    NEXT_ARRIVAL,
-    NEXT_CONTROL,
-    NEXT_TICK,
-    NOBODY,
-    NOW,
-    OF_ATTEMPTS,
-    OF_BREAKER,
-    OF_REPLICA,
-    OF_RESOURCE,
-    OK,
-    ON_TRIAL,
-    OP,
-    OPEN_CIRCUIT,
-    OPENED_NS,
-    PARENT,
-    PARENT_GEN,
-    PC,
-    PROGRAM,
-    READY_SIZE,
-    REFUSED,
-    REPLICA,
-    REPLICAS,
-    REQUESTS,
-    RESET,
-    RESET_NS,
-    RESOURCE,
-    RESOURCES,
-    RESUME,
-    RETRIES,
-    RETURN,
-    ROOM_FOR_EVENTS,
-    ROOM_FOR_JOBS,
-    ROOM_FOR_ROWS,
-    ROUND_ROBIN,
-    ROUNDS,
-    ROWS,
-    SET_CAPACITY,
-    SET_DOWN,
-    SET_LATENCY,
-    SET_UP,
-    SINCE,
-    START,
-    STATE,
-    STAYS_NS,
-    TAIL,
-    TAKE,
-    TICKS,
-    TIMEOUT,
-    TIMEOUT_NS,
-    TOKENS,
-    TRIPS,
-    TRY,
-    TURN,
-    UNTIL_NS,
-    USER,
-    VALUE,
-    VALUE2,
-    WAITED_NS,
-    WAITING,
-    WANTED,
-    WHERE,
-    WORK,
-    A,
-    B,
-    Ints,
-    World,
-)
+from harness.simulate.layout import Ints, World
+from harness.simulate.policies import admit, afford, judge, pick
 from harness.simulate.queues import (
     draw_ns,
     free_job,
     give,
-    grant,
     leave,
     make_ready,
     new_job,
@@ -174,32 +49,32 @@ def advance(world: World, arrivals_ns: Ints, endpoints: Ints, until_ns: int, rng
     """
     clock, heap, controls = world.clock, world.heap, world.controls
     while True:
-        while clock[READY_SIZE] > 0:
+        while clock[k.READY_SIZE] > 0:
             lack = _lack(world)
-            if lack != DONE:
+            if lack != k.DONE:
                 return lack
             _run(world, next_ready(world), rng)
         lack = _lack(world)
-        if lack != DONE:
+        if lack != k.DONE:
             return lack
-        event_ns = heap[0, 0] if clock[HEAP_SIZE] > 0 else FOREVER
-        next_arrival = clock[NEXT_ARRIVAL]
-        arrival_ns = arrivals_ns[next_arrival] if next_arrival < arrivals_ns.size else FOREVER
-        next_control = clock[NEXT_CONTROL]
-        control_ns = controls[next_control, AT_NS] if next_control < controls.shape[0] else FOREVER
+        event_ns = heap[0, 0] if clock[k.HEAP_SIZE] > 0 else k.FOREVER
+        next_arrival = clock[k.NEXT_ARRIVAL]
+        arrival_ns = arrivals_ns[next_arrival] if next_arrival < arrivals_ns.size else k.FOREVER
+        next_control = clock[k.NEXT_CONTROL]
+        control_ns = controls[next_control, k.AT_NS] if next_control < controls.shape[0] else k.FOREVER
         now = min(event_ns, arrival_ns, control_ns)
-        while clock[NEXT_TICK] <= min(now, until_ns) and clock[TICKS] < world.ticks.shape[0]:
+        while clock[k.NEXT_TICK] <= min(now, until_ns) and clock[k.TICKS] < world.ticks.shape[0]:
             _tick(world)
         if now >= until_ns:
-            clock[NOW] = until_ns
-            return DONE
-        clock[NOW] = now
+            clock[k.NOW] = until_ns
+            return k.DONE
+        clock[k.NOW] = now
         if control_ns == now:
-            clock[NEXT_CONTROL] += 1
-            _control(world, next_control)
+            clock[k.NEXT_CONTROL] += 1
+            carry_out(world, next_control)
         elif arrival_ns == now:
-            clock[NEXT_ARRIVAL] += 1
-            _arrive(world, endpoints[next_arrival], clock[ARRIVED] + next_arrival)
+            clock[k.NEXT_ARRIVAL] += 1
+            _arrive(world, endpoints[next_arrival], clock[k.ARRIVED] + next_arrival)
         else:
             _happen(world, rng)
 
@@ -207,14 +82,14 @@ def advance(world: World, arrivals_ns: Ints, endpoints: Ints, until_ns: int, rng
 @jit
 def _lack(world: World) -> int:
     clock = world.clock
-    if world.rows.shape[0] - clock[ROWS] < _ROWS_SPARE:
-        return ROOM_FOR_ROWS
-    if clock[FREE_JOBS] < _JOBS_SPARE:
-        return ROOM_FOR_JOBS
+    if world.rows.shape[0] - clock[k.ROWS] < _ROWS_SPARE:
+        return k.ROOM_FOR_ROWS
+    if clock[k.FREE_JOBS] < _JOBS_SPARE:
+        return k.ROOM_FOR_JOBS
     # A component that goes down answers everybody who waits for it, which is an event for every job at most.
-    if world.heap.shape[0] - clock[HEAP_SIZE] < world.jobs.shape[0] + _JOBS_SPARE:
-        return ROOM_FOR_EVENTS
-    return DONE
+    if world.heap.shape[0] - clock[k.HEAP_SIZE] < world.jobs.shape[0] + _JOBS_SPARE:
+        return k.ROOM_FOR_EVENTS
+    return k.DONE
 
 
 @jit
@@ -222,69 +97,69 @@ def _run(world: World, job: int, rng: Any) -> None:
     """Carry out a job's steps until it waits or ends."""
     ops, jobs = world.ops, world.jobs
     while True:
-        pc = jobs[job, PC]
-        word, a = ops[pc, OP], ops[pc, A]
-        if word == WORK:
+        pc = jobs[job, k.PC]
+        word, a = ops[pc, k.OP], ops[pc, k.A]
+        if word == k.WORK:
             took_ns = draw_ns(world, a, rng)
-            jobs[job, PC] = pc + 1
+            jobs[job, k.PC] = pc + 1
             if took_ns > 0:
-                jobs[job, STATE] = DELAYED
-                push(world, world.clock[NOW] + took_ns, job, RESUME, OK)
+                jobs[job, k.STATE] = k.DELAYED
+                push(world, world.clock[k.NOW] + took_ns, job, k.RESUME, k.OK)
                 return
-        elif word == TAKE:
-            if not take(world, job, a + jobs[job, REPLICA]):
+        elif word == k.TAKE:
+            if not take(world, job, a + jobs[job, k.REPLICA]):
                 return
-        elif word == GIVE:
-            jobs[job, PC] = pc + 1
-            give(world, a + jobs[job, REPLICA])
-        elif word == CALL:
-            jobs[job, TRY] = 0
+        elif word == k.GIVE:
+            jobs[job, k.PC] = pc + 1
+            give(world, a + jobs[job, k.REPLICA])
+        elif word == k.CALL:
+            jobs[job, k.TRY] = 0
             _call(world, job, a, rng)
             return
-        elif word == RETURN:
+        elif word == k.RETURN:
             _return(world, job, a == 1, rng)
             return
-        elif word == JUMP:
-            jobs[job, PC] = a
-        elif word == LOOKUP:
+        elif word == k.JUMP:
+            jobs[job, k.PC] = a
+        elif word == k.LOOKUP:
             cache = world.caches[a]
-            key = cache[FIRST_KEY] + min(int(rng.random() * cache[KEYS]), cache[KEYS] - 1)
-            jobs[job, KEY] = key
-            hit = world.clock[NOW] < world.filled_ns[key] + cache[STAYS_NS]
-            jobs[job, PC] = ops[pc, B] if hit else pc + 1
-        elif word == FILL:
-            world.filled_ns[jobs[job, KEY]] = world.clock[NOW]
-            jobs[job, PC] = pc + 1
+            key = cache[k.FIRST_KEY] + min(int(rng.random() * cache[k.KEYS]), cache[k.KEYS] - 1)
+            jobs[job, k.KEY] = key
+            hit = world.clock[k.NOW] < world.filled_ns[key] + cache[k.STAYS_NS]
+            jobs[job, k.PC] = ops[pc, k.B] if hit else pc + 1
+        elif word == k.FILL:
+            world.filled_ns[jobs[job, k.KEY]] = world.clock[k.NOW]
+            jobs[job, k.PC] = pc + 1
         else:  # SHED
-            jobs[job, PC] = ops[pc, FAIL] if jobs[job, SINCE] > a else pc + 1
+            jobs[job, k.PC] = ops[pc, k.FAIL] if jobs[job, k.SINCE] > a else pc + 1
 
 
 @jit
 def _return(world: World, job: int, well: bool, rng: Any) -> None:
     """A job is at its end: count it, answer its caller if that still waits, and forget it."""
     jobs, clock = world.jobs, world.clock
-    if jobs[job, ARRIVAL] >= 0:
-        clock[FINISHED] += 1
+    if jobs[job, k.ARRIVAL] >= 0:
+        clock[k.FINISHED] += 1
         if not well:
-            clock[FAILED] += 1
+            clock[k.FAILED] += 1
         free_job(world, job)
         return
-    component = jobs[job, COMPONENT]
-    replica = world.components[component, FIRST_REPLICA] + jobs[job, REPLICA]
-    world.replicas[replica, REQUESTS] += 1
+    component = jobs[job, k.COMPONENT]
+    replica = world.components[component, k.FIRST_REPLICA] + jobs[job, k.REPLICA]
+    world.replicas[replica, k.REQUESTS] += 1
     if not well:
-        world.replicas[replica, ERRORS] += 1
-    parent = jobs[job, PARENT]
-    waits = parent >= 0 and jobs[parent, GEN] == jobs[job, PARENT_GEN]
+        world.replicas[replica, k.ERRORS] += 1
+    parent = jobs[job, k.PARENT]
+    waits = parent >= 0 and jobs[parent, k.GEN] == jobs[job, k.PARENT_GEN]
     free_job(world, job)
     if waits:
-        edge = world.calls[world.ops[jobs[parent, PC], A], EDGE]
-        outcome = OK if well else REFUSED
+        edge = world.calls[world.ops[jobs[parent, k.PC], k.A], k.EDGE]
+        outcome = k.OK if well else k.REFUSED
         trip_ns = trips_ns(world, edge, 1, rng)
         if trip_ns == 0:
             _end_attempt(world, parent, outcome, rng)
         else:
-            push(world, clock[NOW] + trip_ns, parent, ANSWER, outcome)
+            push(world, clock[k.NOW] + trip_ns, parent, k.ANSWER, outcome)
 
 
 @jit
@@ -292,22 +167,22 @@ def _call(world: World, job: int, call: int, rng: Any) -> None:
     """Make one attempt of the call that the job stands at."""
     jobs, clock = world.jobs, world.clock
     spec = world.calls[call]
-    jobs[job, STATE] = CALLING
-    jobs[job, GEN] += 1
-    now = clock[NOW]
-    if jobs[job, ARRIVAL] >= 0:
-        jobs[job, START] = now
-        clock[ATTEMPTS] += 1
-    if spec[BREAKER] >= 0 and not _admit(world, spec[BREAKER] + jobs[job, REPLICA]):
-        push(world, now, job, ANSWER, OPEN_CIRCUIT)
+    jobs[job, k.STATE] = k.CALLING
+    jobs[job, k.GEN] += 1
+    now = clock[k.NOW]
+    if jobs[job, k.ARRIVAL] >= 0:
+        jobs[job, k.START] = now
+        clock[k.ATTEMPTS] += 1
+    if spec[k.BREAKER] >= 0 and not admit(world, spec[k.BREAKER] + jobs[job, k.REPLICA]):
+        push(world, now, job, k.ANSWER, k.OPEN_CIRCUIT)
         return
-    world.attempts[spec[COUNTER] + jobs[job, REPLICA]] += 1
-    if world.components[spec[CALLEE], DOWN] != 0:
-        push(world, now, job, ANSWER, CONNECT)
+    world.attempts[spec[k.COUNTER] + jobs[job, k.REPLICA]] += 1
+    if world.components[spec[k.CALLEE], k.DOWN] != 0:
+        push(world, now, job, k.ANSWER, k.CONNECT)
         return
-    if spec[TIMEOUT_NS] < FOREVER:
-        push(world, now + spec[TIMEOUT_NS], job, EXPIRE, TIMEOUT)
-    jobs[job, ROUNDS] = spec[TRIPS] - 1
+    if spec[k.TIMEOUT_NS] < k.FOREVER:
+        push(world, now + spec[k.TIMEOUT_NS], job, k.EXPIRE, k.TIMEOUT)
+    jobs[job, k.ROUNDS] = spec[k.TRIPS] - 1
     _go_on_calling(world, job, call, rng)
 
 
@@ -316,118 +191,52 @@ def _go_on_calling(world: World, job: int, call: int, rng: Any) -> None:
     """The round trips before the last, whose answer carries the result; then the callee begins."""
     jobs = world.jobs
     spec = world.calls[call]
-    if jobs[job, ROUNDS] > 0:
-        trips = trips_at_once(world, spec[EDGE], jobs[job, ROUNDS])
-        jobs[job, ROUNDS] -= trips
-        push(world, world.clock[NOW] + trips_ns(world, spec[EDGE], trips, rng), job, BEGIN, OK)
+    if jobs[job, k.ROUNDS] > 0:
+        trips = trips_at_once(world, spec[k.EDGE], jobs[job, k.ROUNDS])
+        jobs[job, k.ROUNDS] -= trips
+        push(world, world.clock[k.NOW] + trips_ns(world, spec[k.EDGE], trips, rng), job, k.BEGIN, k.OK)
         return
-    callee = spec[CALLEE]
+    callee = spec[k.CALLEE]
     child = new_job(world)
-    jobs[child, COMPONENT] = callee
-    jobs[child, REPLICA] = _pick(world, callee, job, rng)
-    jobs[child, PARENT] = job
-    jobs[child, PARENT_GEN] = jobs[job, GEN]
-    jobs[child, PC] = spec[PROGRAM]
+    jobs[child, k.COMPONENT] = callee
+    jobs[child, k.REPLICA] = pick(world, callee, job, rng)
+    jobs[child, k.PARENT] = job
+    jobs[child, k.PARENT_GEN] = jobs[job, k.GEN]
+    jobs[child, k.PC] = spec[k.PROGRAM]
     make_ready(world, child)
-
-
-@jit
-def _pick(world: World, component: int, caller: int, rng: Any) -> int:
-    """The replica that a new request goes to."""
-    row = world.components[component]
-    count = row[REPLICAS]
-    if count == 1:
-        return 0
-    if row[BALANCE] == ROUND_ROBIN:
-        row[TURN] = (row[TURN] + 1) % count
-        return row[TURN]
-    if row[BALANCE] == CONNECTION and world.jobs[caller, ARRIVAL] >= 0 and world.users.size > 0:
-        user = world.jobs[caller, USER]
-        if world.users[user] < 0:
-            world.users[user] = min(int(rng.random() * count), count - 1)
-        return world.users[user]
-    if row[BALANCE] == LEAST_BUSY:
-        best = 0
-        for replica in range(1, count):
-            if _load(world, component, replica) < _load(world, component, best):
-                best = replica
-        return best
-    return min(int(rng.random() * count), count - 1)
-
-
-@jit
-def _load(world: World, component: int, replica: int) -> int:
-    resource = world.resources[world.components[component, FIRST_RESOURCE] + replica]
-    return resource[IN_USE] + resource[WAITING]
 
 
 @jit
 def _end_attempt(world: World, job: int, outcome: int, rng: Any) -> None:
     """An attempt of a call has ended for its caller: the next attempt, or on with the steps."""
     jobs, clock = world.jobs, world.clock
-    pc = jobs[job, PC]
-    call = world.ops[pc, A]
+    pc = jobs[job, k.PC]
+    call = world.ops[pc, k.A]
     spec = world.calls[call]
-    if jobs[job, ARRIVAL] >= 0:
+    if jobs[job, k.ARRIVAL] >= 0:
         record_row(world, job, outcome)
-        if outcome not in (OK, REFUSED) and world.users.size > 0:
-            world.users[jobs[job, USER]] = -1
-    if spec[BREAKER] >= 0 and outcome != OPEN_CIRCUIT:
-        _judge(world, spec[BREAKER] + jobs[job, REPLICA], outcome == OK)
-    if outcome == OK:
-        jobs[job, PC] = pc + 1
+        if outcome not in (k.OK, k.REFUSED) and world.users.size > 0:
+            world.users[jobs[job, k.USER]] = -1
+    if spec[k.BREAKER] >= 0 and outcome != k.OPEN_CIRCUIT:
+        judge(world, spec[k.BREAKER] + jobs[job, k.REPLICA], outcome == k.OK)
+    if outcome == k.OK:
+        jobs[job, k.PC] = pc + 1
         make_ready(world, job)
         return
-    attempt = jobs[job, TRY]
-    if outcome != OPEN_CIRCUIT and attempt < spec[RETRIES] and _afford(world, job, spec[BUDGET]):
-        jobs[job, TRY] = attempt + 1
+    attempt = jobs[job, k.TRY]
+    if outcome != k.OPEN_CIRCUIT and attempt < spec[k.RETRIES] and afford(world, job, spec[k.BUDGET]):
+        jobs[job, k.TRY] = attempt + 1
         wait_ns = 0
-        if spec[BACKOFF_NS] > 0:
-            ceiling_ns = min(float(spec[CAP_NS]), spec[BACKOFF_NS] * 2.0**attempt)
+        if spec[k.BACKOFF_NS] > 0:
+            ceiling_ns = min(float(spec[k.CAP_NS]), spec[k.BACKOFF_NS] * 2.0**attempt)
             wait_ns = int(rng.random() * ceiling_ns)
-        jobs[job, STATE] = BACKING_OFF
-        jobs[job, GEN] += 1
-        jobs[job, WANTED] = clock[NOW] + wait_ns
-        push(world, clock[NOW] + wait_ns, job, AGAIN, OK)
+        jobs[job, k.STATE] = k.BACKING_OFF
+        jobs[job, k.GEN] += 1
+        jobs[job, k.WANTED] = clock[k.NOW] + wait_ns
+        push(world, clock[k.NOW] + wait_ns, job, k.AGAIN, k.OK)
         return
-    jobs[job, PC] = world.ops[pc, FAIL]
+    jobs[job, k.PC] = world.ops[pc, k.FAIL]
     make_ready(world, job)
-
-
-@jit
-def _afford(world: World, job: int, budget: int) -> bool:
-    """Take a token of the retry budget of the arrival's load worker and endpoint; see `harness.load.retries`."""
-    if budget < 0:
-        return True
-    tokens = world.budgets[budget + world.jobs[job, ARRIVAL] % world.workers]
-    if tokens[TOKENS] < 1.0:
-        return False
-    tokens[TOKENS] -= 1.0
-    return True
-
-
-@jit
-def _admit(world: World, breaker: int) -> bool:
-    row = world.breakers[breaker]
-    if row[OPENED_NS] < 0:
-        return True
-    if row[ON_TRIAL] != 0 or world.clock[NOW] - row[OPENED_NS] < row[RESET_NS]:
-        return False
-    row[ON_TRIAL] = 1
-    return True
-
-
-@jit
-def _judge(world: World, breaker: int, well: bool) -> None:
-    row = world.breakers[breaker]
-    row[ON_TRIAL] = 0
-    if well:
-        row[FAILURES] = 0
-        row[OPENED_NS] = -1
-        return
-    row[FAILURES] += 1
-    if row[FAILURES] >= row[LIMIT]:
-        row[OPENED_NS] = world.clock[NOW]
 
 
 @jit
@@ -437,115 +246,62 @@ def _happen(world: World, rng: Any) -> None:
     what, gen = heap[0, 2], heap[0, 3]
     job, kind, outcome = what >> 6, (what >> 3) & 7, what & 7
     pop(world)
-    world.clock[EVENTS] += 1
-    if jobs[job, GEN] != gen:
+    world.clock[k.EVENTS] += 1
+    if jobs[job, k.GEN] != gen:
         return
-    if kind == RESUME:
+    if kind == k.RESUME:
         make_ready(world, job)
-    elif kind in (ANSWER, EXPIRE):
+    elif kind in (k.ANSWER, k.EXPIRE):
         _end_attempt(world, job, outcome, rng)
-    elif kind == GIVE_UP:
-        resource = world.resources[jobs[job, RESOURCE]]
-        resource[WAITED_NS] += world.clock[NOW] - jobs[job, SINCE]
+    elif kind == k.GIVE_UP:
+        resource = world.resources[jobs[job, k.RESOURCE]]
+        resource[k.WAITED_NS] += world.clock[k.NOW] - jobs[job, k.SINCE]
         leave(world, job)
         refuse(world, job)
         make_ready(world, job)
-    elif kind == AGAIN:
-        _call(world, job, world.ops[jobs[job, PC], A], rng)
+    elif kind == k.AGAIN:
+        _call(world, job, world.ops[jobs[job, k.PC], k.A], rng)
     else:  # BEGIN
-        _go_on_calling(world, job, world.ops[jobs[job, PC], A], rng)
+        _go_on_calling(world, job, world.ops[jobs[job, k.PC], k.A], rng)
 
 
 @jit
 def _arrive(world: World, endpoint: int, number: int) -> None:
-    jobs, now = world.jobs, world.clock[NOW]
+    jobs, now = world.jobs, world.clock[k.NOW]
     job = new_job(world)
-    jobs[job, COMPONENT] = NOBODY
-    jobs[job, REPLICA] = 0
-    jobs[job, ARRIVAL] = number
-    jobs[job, ENDPOINT] = endpoint
-    jobs[job, WANTED] = now
-    jobs[job, START] = now
-    jobs[job, FIRST_ROW] = NOBODY
-    jobs[job, USER] = 0
+    jobs[job, k.COMPONENT] = k.NOBODY
+    jobs[job, k.REPLICA] = 0
+    jobs[job, k.ARRIVAL] = number
+    jobs[job, k.ENDPOINT] = endpoint
+    jobs[job, k.WANTED] = now
+    jobs[job, k.START] = now
+    jobs[job, k.FIRST_ROW] = k.NOBODY
+    jobs[job, k.USER] = 0
     program = world.programs[endpoint]
-    jobs[job, PC] = program
-    budget = world.calls[world.ops[program + 1, A], BUDGET]
+    jobs[job, k.PC] = program
+    budget = world.calls[world.ops[program + 1, k.A], k.BUDGET]
     if budget >= 0:
         tokens = world.budgets[budget + number % world.workers]
-        tokens[TOKENS] = min(tokens[MOST], tokens[TOKENS] + tokens[DEPOSIT])
+        tokens[k.TOKENS] = min(tokens[k.MOST], tokens[k.TOKENS] + tokens[k.DEPOSIT])
     make_ready(world, job)
-
-
-@jit
-def _control(world: World, number: int) -> None:
-    """Something planned is done to the system."""
-    control = world.controls[number]
-    word, where = control[CONTROL], control[WHERE]
-    if word == SET_LATENCY:
-        edge = world.edges[where]
-        edge[LATENCY_NS], edge[JITTER_NS], edge[LATE_UNTIL_NS] = control[VALUE], control[VALUE2], control[UNTIL_NS]
-        edge[LATE_FROM_NS] = _next_latency(world, number, where)
-    elif word == SET_DOWN:
-        _go_down(world, where)
-    elif word == SET_UP:
-        world.components[where, DOWN] -= 1
-    elif word == SET_CAPACITY:
-        world.resources[where, CAPACITY] = control[VALUE]
-        grant(world, where)
-    else:  # EMPTY_CACHE
-        first = world.caches[where, FIRST_KEY]
-        world.filled_ns[first : first + world.caches[where, KEYS]] = -FOREVER
-
-
-@jit
-def _next_latency(world: World, number: int, edge: int) -> int:
-    for later in range(number + 1, world.controls.shape[0]):
-        control = world.controls[later]
-        if control[CONTROL] == SET_LATENCY and control[WHERE] == edge:
-            return control[AT_NS]
-    return FOREVER
-
-
-@jit
-def _go_down(world: World, component: int) -> None:
-    """Everything at the component is lost, and whoever waits for it hears of it at once."""
-    jobs, resources = world.jobs, world.resources
-    row = world.components[component]
-    row[DOWN] += 1
-    now = world.clock[NOW]
-    for job in range(jobs.shape[0]):
-        if jobs[job, STATE] == CALLING and world.calls[world.ops[jobs[job, PC], A], CALLEE] == component:
-            jobs[job, GEN] += 1
-            push(world, now, job, ANSWER, RESET)
-    for job in range(jobs.shape[0]):
-        if jobs[job, STATE] != FREE and jobs[job, COMPONENT] == component:
-            free_job(world, job)
-    for kind in range(row[RESOURCES]):
-        for replica in range(row[REPLICAS]):
-            resource = resources[row[FIRST_RESOURCE] + kind * row[REPLICAS] + replica]
-            resource[IN_USE] = 0
-            resource[WAITING] = 0
-            resource[HEAD] = NOBODY
-            resource[TAIL] = NOBODY
 
 
 @jit
 def _tick(world: World) -> None:
     """Read every gauge."""
     clock, gauges = world.clock, world.gauges
-    row = world.ticks[clock[TICKS]]
+    row = world.ticks[clock[k.TICKS]]
     for gauge in range(gauges.shape[0]):
         source, index, column = gauges[gauge, 0], gauges[gauge, 1], gauges[gauge, 2]
-        if source == OF_RESOURCE:
+        if source == k.OF_RESOURCE:
             row[gauge] = world.resources[index, column]
-        elif source == OF_REPLICA:
+        elif source == k.OF_REPLICA:
             row[gauge] = world.replicas[index, column]
-        elif source == OF_ATTEMPTS:
+        elif source == k.OF_ATTEMPTS:
             row[gauge] = world.attempts[index]
-        elif source == OF_BREAKER:
-            row[gauge] = 0 if world.breakers[index, OPENED_NS] < 0 else 1
+        elif source == k.OF_BREAKER:
+            row[gauge] = 0 if world.breakers[index, k.OPENED_NS] < 0 else 1
         else:
             row[gauge] = clock[index]
-    clock[TICKS] += 1
-    clock[NEXT_TICK] += world.tick_ns
+    clock[k.TICKS] += 1
+    clock[k.NEXT_TICK] += world.tick_ns

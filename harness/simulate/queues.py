@@ -6,82 +6,19 @@ from typing import Any
 
 import numpy as np
 
+from harness.simulate import layout as k
 from harness.simulate.jit import jit
-from harness.simulate.layout import (
-    ARRIVAL,
-    BOUND,
-    CAPACITY,
-    CONSTANT,
-    COUNT,
-    DROPPED,
-    ENDPOINT,
-    EXPONENTIAL,
-    FAIL,
-    FIRST,
-    FIRST_ROW,
-    FOREVER,
-    FREE,
-    FREE_JOB,
-    FREE_JOBS,
-    GEN,
-    GIVE_UP,
-    HEAD,
-    HEAP_SIZE,
-    IN_USE,
-    JITTER_NS,
-    LATE_FROM_NS,
-    LATE_UNTIL_NS,
-    LATENCY_NS,
-    LOGNORMAL,
-    MEAN_NS,
-    NEXT,
-    NOBODY,
-    NOW,
-    OK,
-    ORDER,
-    PARENT,
-    PC,
-    PREVIOUS,
-    QUEUED,
-    READY_HEAD,
-    READY_SIZE,
-    RESOURCE,
-    ROW_END,
-    ROW_ENDPOINT,
-    ROW_FIRST,
-    ROW_OUTCOME,
-    ROW_START,
-    ROW_TRY,
-    ROW_WANTED,
-    ROW_WORKER,
-    ROWS,
-    RUNNING,
-    SHAPE,
-    SINCE,
-    SPREAD,
-    START,
-    STATE,
-    TAIL,
-    TRIP_NS,
-    TRY,
-    USER,
-    WAIT_NS,
-    WAITED_NS,
-    WAITING,
-    WANTED,
-    Ints,
-    World,
-)
+from harness.simulate.layout import Ints, World
 
 
 @jit
 def push(world: World, at_ns: int, job: int, kind: int, outcome: int) -> None:
     """Let an event of a job happen at `at_ns`, unless the job goes on before."""
     clock, heap = world.clock, world.heap
-    order = clock[ORDER]
-    clock[ORDER] = order + 1
-    hole = clock[HEAP_SIZE]
-    clock[HEAP_SIZE] = hole + 1
+    order = clock[k.ORDER]
+    clock[k.ORDER] = order + 1
+    hole = clock[k.HEAP_SIZE]
+    clock[k.HEAP_SIZE] = hole + 1
     while hole > 0:
         parent = (hole - 1) >> 1
         if heap[parent, 0] <= at_ns:
@@ -92,15 +29,15 @@ def push(world: World, at_ns: int, job: int, kind: int, outcome: int) -> None:
     heap[hole, 0] = at_ns
     heap[hole, 1] = order
     heap[hole, 2] = job * 64 + kind * 8 + outcome
-    heap[hole, 3] = world.jobs[job, GEN]
+    heap[hole, 3] = world.jobs[job, k.GEN]
 
 
 @jit
 def pop(world: World) -> None:
     """Take the first event off the heap."""
     clock, heap = world.clock, world.heap
-    size = clock[HEAP_SIZE] - 1
-    clock[HEAP_SIZE] = size
+    size = clock[k.HEAP_SIZE] - 1
+    clock[k.HEAP_SIZE] = size
     if size == 0:
         return
     at_ns, order, what, gen = heap[size, 0], heap[size, 1], heap[size, 2], heap[size, 3]
@@ -130,18 +67,18 @@ def _before(heap: Ints, at: int, at_ns: int, order: int) -> bool:
 def draw_ns(world: World, distribution: int, rng: Any) -> int:
     """A time from a distribution."""
     row = world.distributions[distribution]
-    shape = int(row[SHAPE])
-    if shape == CONSTANT:
-        return round(row[MEAN_NS])
-    if shape == EXPONENTIAL:
-        return round(row[MEAN_NS] * rng.standard_exponential())
-    if shape == LOGNORMAL:
-        spread = row[SPREAD]
-        return round(row[MEAN_NS] * np.exp(spread * rng.standard_normal() - 0.5 * spread * spread))
-    count = int(row[COUNT])
+    shape = int(row[k.SHAPE])
+    if shape == k.CONSTANT:
+        return round(row[k.MEAN_NS])
+    if shape == k.EXPONENTIAL:
+        return round(row[k.MEAN_NS] * rng.standard_exponential())
+    if shape == k.LOGNORMAL:
+        spread = row[k.SPREAD]
+        return round(row[k.MEAN_NS] * np.exp(spread * rng.standard_normal() - 0.5 * spread * spread))
+    count = int(row[k.COUNT])
     place = rng.random() * (count - 1)
     low = int(place)
-    first = int(row[FIRST]) + low
+    first = int(row[k.FIRST]) + low
     quantiles = world.quantiles
     return round(quantiles[first] + (place - low) * (quantiles[first + 1] - quantiles[first]))
 
@@ -150,22 +87,22 @@ def draw_ns(world: World, distribution: int, rng: Any) -> int:
 def trips_ns(world: World, edge: int, trips: int, rng: Any) -> int:
     """How long the next round trips take. Several at once when no latency comes or goes before they are over."""
     row = world.edges[edge]
-    now = world.clock[NOW]
-    if now >= row[LATE_UNTIL_NS]:
-        return trips * row[TRIP_NS]
-    delay = row[LATENCY_NS]
-    if row[JITTER_NS] > 0:
-        delay += round((2.0 * rng.random() - 1.0) * row[JITTER_NS])
+    now = world.clock[k.NOW]
+    if now >= row[k.LATE_UNTIL_NS]:
+        return trips * row[k.TRIP_NS]
+    delay = row[k.LATENCY_NS]
+    if row[k.JITTER_NS] > 0:
+        delay += round((2.0 * rng.random() - 1.0) * row[k.JITTER_NS])
     # What is on its way when the latency is taken off arrives at once.
-    return row[TRIP_NS] + max(0, min(delay, row[LATE_UNTIL_NS] - now))
+    return row[k.TRIP_NS] + max(0, min(delay, row[k.LATE_UNTIL_NS] - now))
 
 
 @jit
 def trips_at_once(world: World, edge: int, trips: int) -> int:
     """How many of the next round trips no latency touches: all of them, or one at a time."""
     row = world.edges[edge]
-    now = world.clock[NOW]
-    calm = now >= row[LATE_UNTIL_NS] and now + trips * row[TRIP_NS] <= row[LATE_FROM_NS]
+    now = world.clock[k.NOW]
+    calm = now >= row[k.LATE_UNTIL_NS] and now + trips * row[k.TRIP_NS] <= row[k.LATE_FROM_NS]
     return trips if calm else 1
 
 
@@ -173,13 +110,13 @@ def trips_at_once(world: World, edge: int, trips: int) -> int:
 def new_job(world: World) -> int:
     """A job from the list of free ones."""
     clock, jobs = world.clock, world.jobs
-    job = clock[FREE_JOB]
-    clock[FREE_JOB] = jobs[job, NEXT]
-    clock[FREE_JOBS] -= 1
-    jobs[job, STATE] = RUNNING
-    jobs[job, PARENT] = NOBODY
-    jobs[job, ARRIVAL] = NOBODY
-    jobs[job, TRY] = 0
+    job = clock[k.FREE_JOB]
+    clock[k.FREE_JOB] = jobs[job, k.NEXT]
+    clock[k.FREE_JOBS] -= 1
+    jobs[job, k.STATE] = k.RUNNING
+    jobs[job, k.PARENT] = k.NOBODY
+    jobs[job, k.ARRIVAL] = k.NOBODY
+    jobs[job, k.TRY] = 0
     return job
 
 
@@ -187,61 +124,61 @@ def new_job(world: World) -> int:
 def free_job(world: World, job: int) -> None:
     """The job is over; whatever still refers to it is stale."""
     clock, jobs = world.clock, world.jobs
-    jobs[job, STATE] = FREE
-    jobs[job, GEN] += 1
-    jobs[job, NEXT] = clock[FREE_JOB]
-    clock[FREE_JOB] = job
-    clock[FREE_JOBS] += 1
+    jobs[job, k.STATE] = k.FREE
+    jobs[job, k.GEN] += 1
+    jobs[job, k.NEXT] = clock[k.FREE_JOB]
+    clock[k.FREE_JOB] = job
+    clock[k.FREE_JOBS] += 1
 
 
 @jit
 def make_ready(world: World, job: int) -> None:
     """The job goes on at this instant, after those that are ready already."""
     clock, ready, jobs = world.clock, world.ready, world.jobs
-    jobs[job, STATE] = RUNNING
-    jobs[job, GEN] += 1
-    ready[(clock[READY_HEAD] + clock[READY_SIZE]) % ready.size] = job
-    clock[READY_SIZE] += 1
+    jobs[job, k.STATE] = k.RUNNING
+    jobs[job, k.GEN] += 1
+    ready[(clock[k.READY_HEAD] + clock[k.READY_SIZE]) % ready.size] = job
+    clock[k.READY_SIZE] += 1
 
 
 @jit
 def next_ready(world: World) -> int:
     """The job that goes on next."""
     clock, ready = world.clock, world.ready
-    job = ready[clock[READY_HEAD]]
-    clock[READY_HEAD] = (clock[READY_HEAD] + 1) % ready.size
-    clock[READY_SIZE] -= 1
+    job = ready[clock[k.READY_HEAD]]
+    clock[k.READY_HEAD] = (clock[k.READY_HEAD] + 1) % ready.size
+    clock[k.READY_SIZE] -= 1
     return job
 
 
 @jit
 def take(world: World, job: int, resource: int) -> bool:
     """Take a place, or queue for one, or be refused; False when the job now waits."""
-    row, jobs, now = world.resources[resource], world.jobs, world.clock[NOW]
-    pc = jobs[job, PC]
-    if row[CAPACITY] < 0 or row[IN_USE] < row[CAPACITY]:
-        row[IN_USE] += 1
-        jobs[job, SINCE] = 0
-        if jobs[job, ARRIVAL] >= 0:
+    row, jobs, now = world.resources[resource], world.jobs, world.clock[k.NOW]
+    pc = jobs[job, k.PC]
+    if row[k.CAPACITY] < 0 or row[k.IN_USE] < row[k.CAPACITY]:
+        row[k.IN_USE] += 1
+        jobs[job, k.SINCE] = 0
+        if jobs[job, k.ARRIVAL] >= 0:
             _start(world, job)
-        jobs[job, PC] = pc + 1
+        jobs[job, k.PC] = pc + 1
         return True
-    if row[BOUND] == 0 or row[WAIT_NS] == 0 or (row[BOUND] > 0 and row[WAITING] >= row[BOUND]):
+    if row[k.BOUND] == 0 or row[k.WAIT_NS] == 0 or (row[k.BOUND] > 0 and row[k.WAITING] >= row[k.BOUND]):
         refuse(world, job)
         return True
-    jobs[job, STATE] = QUEUED
-    jobs[job, RESOURCE] = resource
-    jobs[job, SINCE] = now
-    jobs[job, NEXT] = NOBODY
-    jobs[job, PREVIOUS] = row[TAIL]
-    if row[TAIL] >= 0:
-        jobs[row[TAIL], NEXT] = job
+    jobs[job, k.STATE] = k.QUEUED
+    jobs[job, k.RESOURCE] = resource
+    jobs[job, k.SINCE] = now
+    jobs[job, k.NEXT] = k.NOBODY
+    jobs[job, k.PREVIOUS] = row[k.TAIL]
+    if row[k.TAIL] >= 0:
+        jobs[row[k.TAIL], k.NEXT] = job
     else:
-        row[HEAD] = job
-    row[TAIL] = job
-    row[WAITING] += 1
-    if row[WAIT_NS] < FOREVER:
-        push(world, now + row[WAIT_NS], job, GIVE_UP, OK)
+        row[k.HEAD] = job
+    row[k.TAIL] = job
+    row[k.WAITING] += 1
+    if row[k.WAIT_NS] < k.FOREVER:
+        push(world, now + row[k.WAIT_NS], job, k.GIVE_UP, k.OK)
     return False
 
 
@@ -249,7 +186,7 @@ def take(world: World, job: int, resource: int) -> bool:
 def give(world: World, resource: int) -> None:
     """Give a place back."""
     row = world.resources[resource]
-    row[IN_USE] -= 1
+    row[k.IN_USE] -= 1
     grant(world, resource)
 
 
@@ -257,16 +194,16 @@ def give(world: World, resource: int) -> None:
 def grant(world: World, resource: int) -> None:
     """Free places go to whoever waits longest."""
     row, jobs = world.resources[resource], world.jobs
-    while row[WAITING] > 0 and (row[CAPACITY] < 0 or row[IN_USE] < row[CAPACITY]):
-        job = row[HEAD]
+    while row[k.WAITING] > 0 and (row[k.CAPACITY] < 0 or row[k.IN_USE] < row[k.CAPACITY]):
+        job = row[k.HEAD]
         leave(world, job)
-        row[IN_USE] += 1
-        waited_ns = world.clock[NOW] - jobs[job, SINCE]
-        row[WAITED_NS] += waited_ns
-        jobs[job, SINCE] = waited_ns
-        if jobs[job, ARRIVAL] >= 0:
+        row[k.IN_USE] += 1
+        waited_ns = world.clock[k.NOW] - jobs[job, k.SINCE]
+        row[k.WAITED_NS] += waited_ns
+        jobs[job, k.SINCE] = waited_ns
+        if jobs[job, k.ARRIVAL] >= 0:
             _start(world, job)
-        jobs[job, PC] += 1
+        jobs[job, k.PC] += 1
         make_ready(world, job)
 
 
@@ -274,53 +211,53 @@ def grant(world: World, resource: int) -> None:
 def leave(world: World, job: int) -> None:
     """Take a job out of the queue that it stands in."""
     jobs = world.jobs
-    row = world.resources[jobs[job, RESOURCE]]
-    before, after = jobs[job, PREVIOUS], jobs[job, NEXT]
+    row = world.resources[jobs[job, k.RESOURCE]]
+    before, after = jobs[job, k.PREVIOUS], jobs[job, k.NEXT]
     if before >= 0:
-        jobs[before, NEXT] = after
+        jobs[before, k.NEXT] = after
     else:
-        row[HEAD] = after
+        row[k.HEAD] = after
     if after >= 0:
-        jobs[after, PREVIOUS] = before
+        jobs[after, k.PREVIOUS] = before
     else:
-        row[TAIL] = before
-    row[WAITING] -= 1
+        row[k.TAIL] = before
+    row[k.WAITING] -= 1
 
 
 @jit
 def refuse(world: World, job: int) -> None:
     """The job got no place: it goes on where failures go on. An arrival that found no free user is dropped."""
     jobs = world.jobs
-    if jobs[job, ARRIVAL] >= 0:
-        jobs[job, START] = world.clock[NOW]
-        record_row(world, job, DROPPED)
-    jobs[job, PC] = world.ops[jobs[job, PC], FAIL]
+    if jobs[job, k.ARRIVAL] >= 0:
+        jobs[job, k.START] = world.clock[k.NOW]
+        record_row(world, job, k.DROPPED)
+    jobs[job, k.PC] = world.ops[jobs[job, k.PC], k.FAIL]
 
 
 @jit
 def _start(world: World, job: int) -> None:
     """An arrival has found a free user: they take turns, as in the load engine, where who idles longest is next."""
     if world.users.size > 0:
-        world.jobs[job, USER] = world.jobs[job, ARRIVAL] % world.users.size
+        world.jobs[job, k.USER] = world.jobs[job, k.ARRIVAL] % world.users.size
 
 
 @jit
 def record_row(world: World, job: int, outcome: int) -> None:
     """Record an attempt, if the arrival is among those that are kept."""
     clock, jobs = world.clock, world.jobs
-    number = jobs[job, ARRIVAL]
+    number = jobs[job, k.ARRIVAL]
     if number % world.keep_every != 0:
         return
-    at = clock[ROWS]
-    clock[ROWS] = at + 1
-    if jobs[job, TRY] == 0:
-        jobs[job, FIRST_ROW] = at
+    at = clock[k.ROWS]
+    clock[k.ROWS] = at + 1
+    if jobs[job, k.TRY] == 0:
+        jobs[job, k.FIRST_ROW] = at
     row = world.rows[at]
-    row[ROW_FIRST] = jobs[job, FIRST_ROW]
-    row[ROW_TRY] = jobs[job, TRY]
-    row[ROW_ENDPOINT] = jobs[job, ENDPOINT]
-    row[ROW_WANTED] = jobs[job, WANTED]
-    row[ROW_START] = jobs[job, START]
-    row[ROW_END] = clock[NOW]
-    row[ROW_OUTCOME] = outcome
-    row[ROW_WORKER] = number % world.workers
+    row[k.ROW_FIRST] = jobs[job, k.FIRST_ROW]
+    row[k.ROW_TRY] = jobs[job, k.TRY]
+    row[k.ROW_ENDPOINT] = jobs[job, k.ENDPOINT]
+    row[k.ROW_WANTED] = jobs[job, k.WANTED]
+    row[k.ROW_START] = jobs[job, k.START]
+    row[k.ROW_END] = clock[k.NOW]
+    row[k.ROW_OUTCOME] = outcome
+    row[k.ROW_WORKER] = number % world.workers
