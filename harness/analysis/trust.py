@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from harness.analysis.counters import growth
+from harness.analysis import neighbours
 from harness.analysis.experiment import Experiment, unpaired
 from harness.analysis.verdict import Validity
-from harness.clock import NS
 from harness.plan import CLOSED_MODEL_HIDES
 
 if TYPE_CHECKING:
     from harness.record.reader import Record
-
-
-_NOT_OURS: Final = (("machine", "others_seconds_total"), ("machine", "stolen_seconds_total"))
-_CROWD: Final = 0.25
-"""So many processors more for others in one arm than in the other, and"""
-_CROWD_SHARE: Final = 0.1
-"""such a share of all of them, make a difference that the fault did not make."""
-_SHORTEST_CROWD_NS: Final = 3 * NS
-"""In a shorter stretch the readings, one a second, say little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +52,7 @@ def assess(record: Record, experiments: Sequence[Experiment]) -> Trust:
         reasons.append(f"the load was of the closed model. {CLOSED_MODEL_HIDES}")
     if valid:
         reasons += _drops(record)
-        reasons += [remark for one in experiments for remark in _crowded(record, one)]
+        reasons += filter(None, (neighbours.remark(record, one) for one in experiments))
     return Trust(Validity(valid, tuple(dict.fromkeys(reasons))), left_out)
 
 
@@ -79,34 +69,6 @@ def _drops(record: Record) -> list[str]:
                 " users waited for answers: they count as failed; with a larger `load.pool` they would have been sent"
             )
     return remarks
-
-
-def _crowded(record: Record, experiment: Experiment) -> Iterator[str]:
-    """A remark for each stretch in which programs that are no part of the run worked in one of the arms only.
-
-    Where the target runs already it is one of them, and what it does is what is looked at.
-    """
-    baseline, fault, window = experiment.baseline, experiment.fault, experiment.window
-    if baseline is None or fault is None or window is None or record.info.target.existing:
-        return
-    cores = record.info.host.get("cores") if isinstance(record.info.host, dict) else None
-    allowed = max(_CROWD, _CROWD_SHARE * cores) if isinstance(cores, int) else _CROWD
-    for words, span_ns in (
-        ("while the fault was on", (window.active_ns, window.clear_ns)),
-        ("after the fault", (window.clear_ns, experiment.end_ns)),
-    ):
-        if span_ns[1] - span_ns[0] < _SHORTEST_CROWD_NS:
-            continue
-        used = {
-            arm: growth(record.telemetry, arm, _NOT_OURS, span_ns) * NS / (span_ns[1] - span_ns[0])
-            for arm in (fault, baseline)
-        }
-        if abs(used[fault] - used[baseline]) > allowed:
-            yield (
-                f"{words}, programs that the run did not start took {used[fault]:.1f} processors in {fault} and"
-                f" {used[baseline]:.1f} in {baseline}: what differs between the arms may be their doing; run it again"
-                " on a calmer machine"
-            )
 
 
 def _of_little_use(experiment: Experiment) -> str:

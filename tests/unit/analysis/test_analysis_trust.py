@@ -1,11 +1,8 @@
 """What the verdict says about the trust it deserves."""
 
-from dataclasses import replace
-
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import pytest
 from record_builder import build_record, seal
 
 from harness.analysis.analyse import analyse
@@ -42,34 +39,3 @@ def test_arrivals_that_a_fault_arm_could_not_send_are_failures_with_a_remark_on_
 def test_a_record_without_dropped_arrivals_has_no_such_remark(tmp_path):
     build_record(tmp_path, fault_error={"checkout": 0.9})
     assert analyse(read(tmp_path)).validity.reasons == ()
-
-
-def neighbour(processors):
-    """What the machine tells when other programs take so many processors, by arm; the baseline arm's are stolen."""
-    return [
-        (arm, t_s, "machine", f"{who}_seconds_total", processors[arm] * t_s)
-        for arm, who in (("baseline-1", "stolen"), ("fault-1", "others"))
-        for t_s in range(41)
-    ]
-
-
-@pytest.mark.parametrize("processors", [{"baseline-1": 0.0, "fault-1": 0.5}, {"baseline-1": 1.0, "fault-1": 0.5}])
-def test_a_neighbour_of_one_arm_only_is_told(tmp_path, processors):
-    build_record(tmp_path, telemetry=neighbour(processors))
-    verdict = analyse(read(tmp_path))
-    assert verdict.validity.valid
-    told = f"did not start took 0.5 processors in fault-1 and {processors['baseline-1']} in baseline-1"
-    assert [told in remark for remark in verdict.validity.reasons] == [True, True]  # with the fault, and after it
-
-
-def test_a_neighbour_of_both_arms_makes_no_difference(tmp_path):
-    build_record(tmp_path, telemetry=neighbour({"baseline-1": 0.6, "fault-1": 0.5}))
-    assert analyse(read(tmp_path)).validity.reasons == ()
-
-
-def test_a_target_that_runs_already_is_no_neighbour(tmp_path):
-    build_record(tmp_path, telemetry=neighbour({"baseline-1": 0.0, "fault-1": 0.5}))
-    record = read(tmp_path)
-    target = record.info.target.model_copy(update={"existing": {"web": "http://127.0.0.1:8000"}})
-    info = record.info.model_copy(update={"target": target})
-    assert analyse(replace(record, info=info)).validity.reasons == ()
