@@ -24,41 +24,42 @@ import endings
 from endings import INVALID, Claim, Ending
 
 
-def run(claim: Claim, results: Path) -> Ending:
-    """Run a claim once."""
+def run(claim: Claim, results: Path) -> tuple[Ending, Path | None]:
+    """Run a claim once; its ending, and the scratch folder if it is still there."""
     started = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-m", "harness", "run", str(endings.SCENARIOS / f"{claim.scenario}.yaml"),
          "--variant", claim.variant, "--json", "--quiet", "--out", str(results), *claim.options],
         stdout=subprocess.PIPE, text=True, check=False,
     )  # fmt: skip
-    verdict = json.loads(done.stdout)["verdict"] if done.stdout else None
-    return endings.ending_of(verdict, done.returncode, time.monotonic() - started)
+    told = json.loads(done.stdout) if done.stdout else {"verdict": None, "folder": "?"}
+    scratch = Path(tempfile.gettempdir(), f"harness-{Path(told['folder']).name}")
+    ending = endings.ending_of(told["verdict"], done.returncode, time.monotonic() - started)
+    return ending, scratch if scratch.exists() else None
 
 
-def prove(claim: Claim, times: int, results: Path, before: list[Ending]) -> bool:
+def prove(claim: Claim, times: int, results: Path, *, add: bool) -> bool:
     """Run a claim until there are so many valid runs, or as many invalid ones; whether it held in all of them.
 
-    Its endings take the place of the last ones, but for those `before`.
+    Its endings take the place of the last ones, or are added to them. A scratch folder left behind spoils it.
     """
     series: list[Ending] = []
     valid: list[Ending] = []
+    held = True
     while len(valid) < times and len(series) - len(valid) <= times:
-        series.append(ending := run(claim, results))
+        ending, left = run(claim, results)
+        series.append(ending)
         told = ", ".join(f"{key} {value}" for key, value in ending.items())
+        if left is not None:
+            held = False
+            print(f"{claim.name}: left behind: {left}", flush=True)
         if ending["exit"] == INVALID:
             print(f"{claim.name}: invalid, again: {told}", flush=True)
             continue
         valid.append(ending)
         print(f"{claim.name} {len(valid)}/{times}: {'ok' if claim.holds(ending) else 'NOT MET'}: {told}", flush=True)
-    endings.keep(claim, before + series)
-    return len(valid) == times and all(map(claim.holds, valid))
-
-
-def left_behind(results: Path) -> list[Path]:
-    """Scratch folders of the runs in this folder."""
-    scratch = sorted(Path(tempfile.gettempdir()).glob("harness-*"))
-    return [folder for folder in scratch if (results / folder.name.removeprefix("harness-")).exists()]
+    endings.keep(claim, [*(endings.seen(claim) if add else ()), *series])
+    return held and len(valid) == times and all(map(claim.holds, valid))
 
 
 def main() -> int:
@@ -79,15 +80,9 @@ def main() -> int:
     chosen = chosen or [claim for claim in claims if options.only in claim.name]
     if not chosen:
         parser.error(f"no claim's name contains `{options.only}`")
-    missed = [
-        claim
-        for claim in chosen
-        if not prove(claim, options.times, options.out, endings.seen(claim) if options.add else [])
-    ]
+    missed = [claim for claim in chosen if not prove(claim, options.times, options.out, add=options.add)]
     print("\n".join(f"NOT MET: {claim.name}: {claim.says}" for claim in missed) or f"all {len(chosen)} claims held")
-    left = left_behind(options.out)
-    print(*(f"left behind: {folder}" for folder in left), sep="\n")
-    return 1 if missed or left else 0
+    return 1 if missed else 0
 
 
 if __name__ == "__main__":

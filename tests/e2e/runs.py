@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -15,8 +16,12 @@ import pytest
 
 from harness.processes import TAG
 
-SHORT = """\
-name: short
+NAME = f"short-{os.getpid()}"
+"""Runs of other tests on this machine have another name."""
+
+SHORT = (
+    f"name: {NAME}\n"
+    + """\
 hypothesis: If Redis dies for two seconds the shop keeps serving.
 target: sample-flask-app
 variant: hardened
@@ -31,10 +36,11 @@ faults:
 expect:
   - error-rate increases by < 10pp
 """
+)
 
 
 def scratch() -> set[str]:
-    return {str(path) for path in Path(tempfile.gettempdir()).glob("harness-*-short-*")}
+    return {str(path) for path in Path(tempfile.gettempdir()).glob(f"harness-*-{NAME}-*")}
 
 
 def ours() -> list[str]:
@@ -42,7 +48,7 @@ def ours() -> list[str]:
     found = []
     for process in psutil.process_iter():
         try:
-            if "-short-" in process.environ().get(TAG, "") and process.status() != psutil.STATUS_ZOMBIE:
+            if f"-{NAME}-" in process.environ().get(TAG, "") and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(f"{process.pid} {process.cmdline()}")
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
