@@ -23,6 +23,7 @@ class Interrupted(BaseException):
 def install() -> None:
     """From now on the first of `SIGNALS` raises Interrupted in the main thread; what came before is forgotten."""
     _came.clear()
+    sys.unraisablehook = _swallowed
     _listen()
 
 
@@ -58,6 +59,12 @@ def came() -> bool:
 def _listen() -> None:
     for number in SIGNALS:
         signal.signal(number, _first)
+
+
+def _swallowed(what: sys.UnraisableHookArgs) -> None:
+    """An interrupt that was raised in a finaliser is no error to be printed: `check` raises it again."""
+    if not isinstance(what.exc_value, Interrupted):
+        sys.__unraisablehook__(what)
 
 
 def _first(number: int, _frame: FrameType | None) -> None:

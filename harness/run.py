@@ -99,10 +99,11 @@ def _conduct(
 ) -> None:
     _allow_open_files()
     run_id = outcome.folder.root.name
-    ledger.run(run_id, mark_of(os.getpid(), "conductor", signal.SIGTERM))
     logs = outcome.folder.logs
-    guard = Guard(ledger, logs / "guard.log")
-    cleanup.callback(guard.dismiss)
+    with interrupt.held():  # an interrupt in between would leave a ledger that nobody closes
+        ledger.run(run_id, mark_of(os.getpid(), "conductor", signal.SIGTERM))
+        guard = Guard(ledger, logs / "guard.log")
+        cleanup.callback(guard.dismiss)
     processes = Processes(run_id, ledger)
     writer = RecordWriter(outcome.folder, info_of(plan, target, run_id))
     cleanup.callback(_close, writer, outcome)

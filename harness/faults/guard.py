@@ -68,8 +68,7 @@ def watch(path: Path, stdin: int) -> int:
         readable, _, _ = select.select([stdin], [], [], CHECK_S)
         if readable and not os.read(stdin, 1):
             return _restore(path)
-        if path.exists():
-            _revert_overdue(path, tried)
+        _revert_overdue(path, tried)
     return 0
 
 
@@ -89,7 +88,10 @@ def _restore(path: Path) -> int:
 
 def _revert_overdue(path: Path, tried: set[str]) -> None:
     """Each fault once: what then fails is told, and tried again when the conductor is gone."""
-    state = ledger.read(path)
+    try:
+        state = ledger.read(path)
+    except FileNotFoundError:
+        return  # the conductor has just closed it
     overdue = [mark for mark in state.undos if now_ns() > mark.deadline_ns and mark.id not in tried]
     if not overdue:
         return

@@ -3,7 +3,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from runs import SHORT, ours, scratch
+from runs import NAME, SHORT, ours, scratch
 
 from harness.paths import shipped
 
@@ -11,7 +11,7 @@ from harness.paths import shipped
 @pytest.fixture
 def scenario(tmp_path: Path) -> Path:
     path = tmp_path / "short.yaml"
-    path.write_text(SHORT.format(users=shipped("scenarios") / "locustfiles" / "shop.py"))
+    path.write_text(SHORT.format(name=NAME, users=shipped("scenarios") / "locustfiles" / "shop.py"))
     return path
 
 

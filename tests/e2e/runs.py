@@ -17,11 +17,10 @@ import pytest
 from harness.processes import TAG
 
 NAME = f"short-{os.getpid()}"
-"""Runs of other tests on this machine have another name."""
+"""Part of the name of every scenario here: what other test runs on this machine start is not ours."""
 
-SHORT = (
-    f"name: {NAME}\n"
-    + """\
+SHORT = """\
+name: {name}
 hypothesis: If Redis dies for two seconds the shop keeps serving.
 target: sample-flask-app
 variant: hardened
@@ -36,7 +35,6 @@ faults:
 expect:
   - error-rate increases by < 10pp
 """
-)
 
 
 def scratch() -> set[str]:
@@ -44,7 +42,7 @@ def scratch() -> set[str]:
 
 
 def ours() -> list[str]:
-    """Processes that carry the tag of a run of the short scenario."""
+    """Processes that carry the tag of a run of these scenarios."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -67,7 +65,12 @@ def harness(*arguments: str | Path, on: Sequence[str] = (), **options: Any) -> s
 
 
 def finish(process: subprocess.Popen[str], timeout_s: float = 120) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=timeout_s)
+    try:
+        out, err = process.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        process.terminate()  # what it leaves would fail the tests that come after
+        process.communicate(timeout=60)
+        raise
     return process.returncode, out, err
 
 
@@ -95,11 +98,16 @@ def only_run(results: Path) -> Path:
     return run
 
 
-def wait_for_event(results: Path, kind: str, what: str, timeout_s: float = 60) -> None:
+def whole_lines(file: Path) -> list[str]:
+    """Those of a file that somebody else may just be adding to."""
+    return file.read_text().rpartition("\n")[0].splitlines()
+
+
+def wait_for_event(results: Path, kind: str, what: str, timeout_s: float = 120) -> None:
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         for path in results.glob("*/events.jsonl"):
-            for line in path.read_text().splitlines():
+            for line in whole_lines(path):
                 event = json.loads(line)
                 if event["kind"] == kind and what in (event.get("fault"), event.get("phase")):
                     return

@@ -17,13 +17,14 @@ pytestmark = pytest.mark.usefixtures("nothing_is_left")
 
 def test_a_killed_load_worker_makes_the_run_invalid_and_leaves_its_rows(scenario: Path, tmp_path: Path) -> None:
     results = tmp_path / "results"
-    process = harness("run", scenario, "--out", results, "--workers", "2")
+    # So many that the other worker has rows of after the kill: both are stopped within a tenth of a second.
+    process = harness("run", scenario, "--out", results, "--workers", "2", "--set", "load.rate=200/s")
     wait_for_event(results, "phase.start", "spike")
     workers = [p for p in psutil.Process(process.pid).children() if "harness.load.worker" in p.cmdline()]
     (victim,) = [p for p in workers if p.cmdline()[-1].endswith("-1.rows.spec.json")]
     start = json.loads((only_run(results) / "spool" / "baseline-1.json").read_text())
-    killed_s = (now_ns() - start["start_monotonic_ns"]) / NS
     victim.kill()
+    killed_s = (now_ns() - start["start_monotonic_ns"]) / NS
     code, out, err = finish(process)
     assert code == 5, err
     assert "load-worker-2 died (signal 9)" in out

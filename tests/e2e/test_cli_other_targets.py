@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from runs import finish, harness, only_run
+from runs import NAME, finish, harness, only_run
 
 from harness.ports import reserve_port
 from harness.probes import probe, wait_for
@@ -21,7 +21,7 @@ HELLO = Path(__file__).parents[1] / "targets" / "hello-fastapi"
 pytestmark = pytest.mark.usefixtures("nothing_is_left")
 
 SCENARIO = f"""\
-name: far-short-redis
+name: far-{NAME}-redis
 hypothesis: When Redis is 200 ms away, saying hello is as fast as ever.
 target: {HELLO}
 load:
@@ -32,7 +32,7 @@ load:
 faults:
   - latency: {{on: web->redis, latency: 200ms, at: spike + 500ms, for: 3s}}
 expect:
-  - p95 of hello increases by < 100%
+  - p95 of hello increases by < 30ms
 """
 
 
@@ -94,8 +94,11 @@ def test_an_app_that_runs_already(running: str, tmp_path: Path) -> None:
     assert not results.exists()
 
     scenario.write_text(SCENARIO.replace("web->redis", "client->web"))
-    code, _, err = finish(harness("run", scenario, "--out", results, "--target", f"http://{running}", "--json"))
-    assert code in (1, 5), err  # saying hello does get slower now
+    code, out, err = finish(harness("run", scenario, "--out", results, "--target", f"http://{running}", "--json"))
+    # Saying hello does get slower now; undecided or invalid on a machine that hiccups.
+    assert code in (1, 4, 5), err
+    if code == 1:
+        assert json.loads(out)["verdict"]["outcome"] == "fail"
     run = only_run(results)
     assert min(medians_s(run, "fault-1").values()) > 0.2 > 0.1 > max(medians_s(run, "baseline-1").values())
     record = read(run)
@@ -130,7 +133,7 @@ def test_what_init_writes_becomes_a_run_of_an_app_of_ones_own(tmp_path: Path) ->
     )
     edit(
         mine / "scenarios" / "first.yaml",
-        ("name: first", "name: first-short-run"),
+        ("name: first", f"name: first-{NAME}-run"),
         ("{warm-up: 5s} ", "{warm-up: 1s} "),
         ("{steady: 20s}", "{steady: 2s}"),
         ("{spike: 30s, rate: +30%, ramp: 2s}", "{spike: 4s, rate: +30%}"),

@@ -11,14 +11,14 @@ from typing import Any
 
 import psutil
 import pytest
-from runs import fill, finish, harness, only_run, small_disk_at, wait_for_event
+from runs import fill, finish, harness, only_run, small_disk_at, wait_for_event, whole_lines
 
 from harness.clock import NS, now_ns
 from harness.probes import probe, wait_for
 
 pytestmark = pytest.mark.usefixtures("nothing_is_left")
 SLOW = "latency: {on: app->redis, latency: 3s, at: steady, for: 6s}"
-DOWN = "redis-down: {at: steady, for: 2s}"
+DOWN = "redis-down: {at: steady, for: 6s}"
 
 
 def _run(scenario: Path, results: Path, fault: str, **options: Any) -> subprocess.Popen[str]:
@@ -29,7 +29,7 @@ def _run(scenario: Path, results: Path, fault: str, **options: Any) -> subproces
 
 
 def _ledger(results: Path, entry: str) -> list[dict[str, Any]]:
-    lines = [json.loads(line) for line in (only_run(results) / "ledger.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in whole_lines(only_run(results) / "ledger.jsonl")]
     return [one for one in lines if one["entry"] == entry]
 
 

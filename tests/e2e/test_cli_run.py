@@ -5,13 +5,14 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from runs import finish, harness, only_run, ours, wait_for_event
+from runs import finish, harness, only_run, ours, wait_for_event, whole_lines
 
 from harness.clock import NS
 from harness.load.watch import WINDOW_S
@@ -85,6 +86,21 @@ def test_ctrl_c_at_any_moment(scenario: Path, tmp_path: Path, after_s: float) ->
     assert list((tmp_path).glob("results/*/ledger.jsonl")) == []
 
 
+def test_an_interrupt_while_the_run_is_entered_in_its_ledger(scenario: Path, tmp_path: Path) -> None:
+    code = (
+        "import os, signal\n"
+        "from harness import __main__, ledger\n"
+        "enter = ledger.Ledger.run\n"
+        "ledger.Ledger.run = lambda *its: (enter(*its), os.kill(os.getpid(), signal.SIGINT))\n"
+        "__main__.main()\n"
+    )
+    asked = ("run", str(scenario), "--out", str(tmp_path / "results"))
+    done = subprocess.run([sys.executable, "-c", code, *asked], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 130, done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.glob("results/*/ledger.jsonl")) == []
+
+
 def _listens(process: subprocess.Popen[str]) -> bool:
     """Whether it has installed its signal handlers; SIGTERM is caught by nobody else."""
     status = Path(f"/proc/{process.pid}/status").read_text()
@@ -138,7 +154,8 @@ def test_rollback_after_conductor_and_guard_were_killed(scenario: Path, tmp_path
     results = tmp_path / "results"
     process = harness("run", scenario, "--out", results)
     wait_for_event(results, "fault.active", "redis-down")
-    entries = [json.loads(line) for line in (only_run(results) / "ledger.jsonl").read_text().splitlines()]
+    entries = [json.loads(line) for line in whole_lines(only_run(results) / "ledger.jsonl")]
+    process.send_signal(signal.SIGSTOP)  # it would start another guard
     os.kill(next(entry["pid"] for entry in entries if entry["entry"] == "guard"), signal.SIGKILL)
     process.kill()
     process.wait()
@@ -186,7 +203,8 @@ def _breach_s(run: Path, endpoint: str, *, share: float, for_s: float) -> float:
     chosen = arm.endpoint == names.index(endpoint)
     ends_s, failed = arm.end_ns[chosen] / NS, arm.error[chosen] != list(arm.error_names).index("")
     since = None
-    for t_s in np.arange(0.0, float(ends_s.max()) + for_s, 0.01):
+    # It may have been that bad to the end, with no request in the last second.
+    for t_s in np.arange(0.0, float(ends_s.max()) + WINDOW_S + for_s, 0.01):
         window = (ends_s > t_s - WINDOW_S) & (ends_s <= t_s)
         if not window.any() or failed[window].mean() <= share:
             since = None
@@ -200,7 +218,7 @@ def _breach_s(run: Path, endpoint: str, *, share: float, for_s: float) -> float:
 def test_pairs_without_a_fault_are_counted_and_go_on(scenario: Path, tmp_path: Path) -> None:
     results = tmp_path / "results"
     asked = ("calibrate", scenario, "--real", results, "--pairs", "1", "--json")
-    code, out, err = finish(harness(*asked))
+    code, out, err = finish(harness(*asked), 240)  # two invalid pairs may come before the valid one
     told = json.loads(out)
     assert code == told["exit_code"], err
     assert told["valid"] + told["invalid"] == len(list(results.iterdir())) >= 1
@@ -233,5 +251,6 @@ def test_the_closed_model_with_a_stock_locustfile(scenario: Path, tmp_path: Path
     start_s = samples["start_ns"].to_numpy() / 1e9
     assert (samples["intended_ns"].to_numpy() == samples["start_ns"].to_numpy()).all()
     assert set(samples["endpoint"].to_pylist()) == {"catalog", "ping"}
-    steady, spike = (((start_s >= a) & (start_s < b)).sum() / (b - a) for a, b in ((1, 3), (3, 6)))
-    assert spike > 1.4 * steady  # twice as many users, each of them as fast as before
+    each = np.histogram(start_s, bins=np.arange(0, 11))[0]
+    # Twice as many users, each of them as fast as before; in the best second, for a machine may stand still in another.
+    assert max(each[3:6]) > 1.4 * max(each[1:3])

@@ -47,8 +47,8 @@ class World:
 class Breaking(Fault):
     """Breaks the world of the test."""
 
-    confirm_s = 0.3
-    clear_s = 0.3
+    confirm_s = 1.0
+    clear_s = 1.0
     world: World
 
     def prepare(self) -> None:
@@ -85,7 +85,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 
 
 class Run:
-    def __init__(self, folder: Path, *, at_s: float = 0.0, for_s: float = 0.2) -> None:
+    def __init__(self, folder: Path, *, at_s: float = 0.0, for_s: float = 0.5) -> None:
         self.ledger = Ledger(folder / "ledger.jsonl")
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.faults = FaultTimeline(
@@ -123,7 +123,7 @@ def test_the_events_carry_what_was_measured(world: World, tmp_path: Path) -> Non
     [
         ("prepare", "the fault it failed: RuntimeError: no such luck"),
         ("inject", "the fault it failed: RuntimeError: no such luck"),
-        ("is_active", "no effect could be seen within 0 s (RuntimeError: no such luck)"),
+        ("is_active", "no effect could be seen within 1 s (RuntimeError: no such luck)"),
     ],
 )
 def test_a_move_that_raises_is_told_and_the_fault_taken_back(
@@ -171,7 +171,7 @@ def test_a_move_that_hangs_does_not_hold_up_the_end(world: World, tmp_path: Path
     assert wait_for(lambda: move == "prepare" or "requested" in run.kinds(), timeout_s=5)
     began = time.monotonic()
     run.faults.revert_now()
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < FOREVER_S / 10
     assert not world.broken
     assert not run.faults.errors
 

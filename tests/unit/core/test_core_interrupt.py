@@ -11,6 +11,7 @@ def _run(code: str) -> str:
     done = subprocess.run(
         [sys.executable, "-c", head + textwrap.dedent(code)], capture_output=True, text=True, check=True, timeout=30
     )
+    assert "Traceback" not in done.stderr
     return done.stdout.strip()
 
 

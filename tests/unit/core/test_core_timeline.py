@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+from harness.clock import now_ns
 from harness.errors import DiskError
 from harness.faults import timeline
 from harness.faults.timeline import FaultTimeline
@@ -48,14 +49,14 @@ def test_an_event_that_cannot_be_written_does_not_keep_a_fault(tmp_path, monkeyp
             raise DiskError("the disk is full")
 
     faults = FaultTimeline(
-        [PlannedFault("it", "broken", 0.0, 0.05, {}, "app")],
+        [PlannedFault("it", "broken", 0.0, 0.5, {}, "app")],
         arm="fault-1",
         stack=None,
         processes=None,
         ledger=Ledger(tmp_path / "ledger.jsonl"),
         on_event=on_event,
     )
-    faults.start(0)
+    faults.start(now_ns())
     faults.finish()
     assert ("fault.active", True) in seen
     assert not fault.active
