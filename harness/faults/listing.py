@@ -59,8 +59,9 @@ Made by `harness faults --markdown`. A fault stands in a scenario with where, wh
 `latency: {on: app->postgres, at: spike + 5s, for: 10s, latency: 150ms}`. Its effect is confirmed by a probe before the
 time counts, and so is its end. Two faults in one place exclude each other while they overlap, unless both are of
 different layers and neither makes the other one's effect invisible (a fault on an edge may outlast what is at its far
-end by two seconds before and after: then its beginning and its end are seen). A fault that acts in one moment still
-gets a `for`: so long its consequences are compared.
+end by two seconds before and after: then its beginning and its end are seen) or impossible (what needs a process to
+run excludes layer `process`, and begins five seconds after its end at the earliest). A fault that acts in one moment
+still gets a `for`: so long its consequences are compared.
 """
 
 

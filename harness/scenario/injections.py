@@ -8,6 +8,7 @@ from typing import Any
 from harness import units
 from harness.errors import nearest
 from harness.faults.base import CAPABILITIES, FaultType, Param
+from harness.faults.lives import LIFE
 from harness.plan import Phase, PlannedFault
 from harness.scenario.document import Document, Keys
 from harness.scenario.manifest import CLIENT, Target
@@ -23,6 +24,8 @@ _WRITTEN = {
 }
 _SEEN_S = 2.0
 """Time enough to see the effect of a fault on an edge, or that it is gone."""
+_BACK_S = 5.0
+"""What a fault has ended is started at its end, and has to run when the next one is prepared, before it begins."""
 
 
 def plan_faults(
@@ -64,14 +67,16 @@ def plan_faults(
         if reason := fault_type.refusal(fault, target):
             raise document.error(path, reason)
         for other in planned:
-            if not (fault.at_s < other.end_s and other.at_s < fault.end_s):
+            gap_s = _BACK_S if _may_end_processes(fault_type, catalogue[other.kind]) else 0.0
+            if not (fault.at_s < other.end_s + gap_s and other.at_s < fault.end_s + gap_s):
                 continue
             if _exclude((fault, fault_type), (other, catalogue[other.kind]), target):
                 raise document.error(
                     path,
                     f"overlaps `{other.id}` on {', '.join(other.where)}, where only one of the two can be at a time",
                     remedy=f"`{other.id}` is there from {units.format_duration(other.at_s)} "
-                    f"to {units.format_duration(other.end_s)}",
+                    f"to {units.format_duration(other.end_s)}"
+                    + (f", and takes {units.format_duration(gap_s)} to be over" if gap_s else ""),
                 )
         planned.append(fault)
     return tuple(planned)
@@ -228,10 +233,22 @@ def _exclude(one: tuple[PlannedFault, FaultType], other: tuple[PlannedFault, Fau
     layers = {one[1].layer, other[1].layer}
     excluded = {*one[1].excludes, *other[1].excludes}
     if "" not in layers and len(layers) == 2 and not layers & excluded:
+        if _shuts_out(one, other) or _shuts_out(other, one):
+            return bool(_hit(one[0], target) & _hit(other[0], target))
         return _silences(one, other[0], target) or _silences(other, one[0], target)
     if one[0].edge and other[0].edge:
         return bool(set(one[0].where) & set(other[0].where))
     return bool(_hit(one[0], target) & _hit(other[0], target))
+
+
+def _may_end_processes(one: FaultType, other: FaultType) -> bool:
+    """Whether one of two faults of components decides whether a process runs that the other one needs."""
+    return one.place == other.place == "component" and bool({"", LIFE} & {one.layer, other.layer})
+
+
+def _shuts_out(one: tuple[PlannedFault, FaultType], other: tuple[PlannedFault, FaultType]) -> bool:
+    """Whether a fault leaves no connection to one of the same server that begins later, and would need one."""
+    return one[1].layer == "connections" and other[1].protocol == one[1].protocol and one[0].at_s < other[0].at_s
 
 
 def _silences(one: tuple[PlannedFault, FaultType], other: PlannedFault, target: Target) -> bool:

@@ -19,7 +19,7 @@ from stack_bench import Bench
 
 from harness import ledger
 from harness.clock import now_ns
-from harness.errors import ScenarioError
+from harness.errors import ScenarioError, StackError
 from harness.faults.undo import by_hand, carry_out
 from harness.probes import probe, wait_for
 from harness.processes import Command, Processes
@@ -95,6 +95,19 @@ def test_burners_take_the_processor_from_the_target(bench: Bench) -> None:
         assert not companions()
     finally:
         bench.processes.kill("busy")
+
+
+def test_a_target_that_has_one_processor_only_keeps_it(bench: Bench) -> None:
+    pod = _pod(bench, "auth")
+    allowed = pod[0].cpu_affinity()
+    for process in pod:
+        process.cpu_affinity(allowed[-1:])
+    try:
+        with bench.during("cpu-burn: {on: auth, at: 0s, for: 60s}"):
+            pass
+    finally:
+        for process in pod:
+            process.cpu_affinity(allowed)
 
 
 def test_under_memory_pressure_a_large_request_fails_and_is_fine_afterwards(bench: Bench) -> None:
@@ -255,3 +268,14 @@ def _argv(process: psutil.Process) -> list[str]:
         return process.cmdline() if process.status() != psutil.STATUS_ZOMBIE else []
     except psutil.NoSuchProcess:
         return []
+
+
+def test_a_server_that_might_have_died_in_one_arm_may_not_in_the_next(tmp_path: Path) -> None:
+    with Bench(tmp_path / "run-excused", preset="fragile").booted() as bench:
+        with bench.during("memory-pressure: {on: redis, at: 0s, for: 60s}"):
+            pass
+        bench.stack.reset()
+        os.kill(bench.stack.mark("redis").pid, signal.SIGKILL)
+        assert wait_for(lambda: not bench.processes.alive("redis"), timeout_s=5)
+        with pytest.raises(StackError, match="redis died"):
+            bench.stack.check()

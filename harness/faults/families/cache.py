@@ -15,6 +15,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from harness.faults.base import Fault, FaultableStack, Param, Undo
 from harness.faults.catalogue import fault
+from harness.faults.lives import LIFE
 from harness.faults.undo import continue_process, undo_action
 from harness.faults.watched import SETTLING_S, is_paired, start_behind_primary
 from harness.plan import PlannedFault
@@ -88,7 +89,7 @@ class RedisRestartEmpty(RedisDown):
             return str(server.info("server")["run_id"])
 
 
-@on_redis("flush", layer="data", momentary=True)
+@on_redis("flush", layer="data", excludes=(LIFE,), momentary=True)
 class Flush(Fault):
     """Redis forgets every key (FLUSHALL): all that was cached is asked for again at once, a stampede."""
 
@@ -170,6 +171,7 @@ class RedisPause(Fault):
 @on_redis(
     "maxmemory",
     layer="data",
+    excludes=(LIFE,),
     params={
         "policy": Param(
             "choice",

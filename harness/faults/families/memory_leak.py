@@ -15,6 +15,7 @@ from harness.faults.base import Fault, FaultableStack, FaultableTarget, Param, U
 from harness.faults.catalogue import fault
 from harness.faults.course import Course
 from harness.faults.families.resources import companion
+from harness.faults.lives import LIFE
 from harness.faults.members import members, names
 from harness.faults.undo import START_TIMEOUT_S, by_hand, carry_out, end_process, undo_action
 from harness.ledger import ProcessMark
@@ -33,7 +34,7 @@ RESERVE = 0.5
     family="resources",
     place="component",
     capability="process",
-    layer="memory",
+    layer=LIFE,
     params={
         "rate": Param("byte-rate", "how fast it grows", default=20e6, least=1e5, most=2e8),
         "limit": Param(

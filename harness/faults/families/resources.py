@@ -28,6 +28,7 @@ from harness.faults.limits import (
     restore_cpus,
     restore_limits,
 )
+from harness.faults.lives import LIFE
 from harness.faults.members import members, names
 from harness.faults.undo import end_process
 from harness.ledger import ProcessMark
@@ -65,6 +66,7 @@ def companion(fault: Fault, name: str, *words: object) -> Command:
     place="component",
     capability="process",
     layer="processor",
+    excludes=(LIFE,),
     params={
         "burners": Param(
             "integer",
@@ -94,7 +96,8 @@ class CpuBurn(Fault):
     def prepare(self) -> None:
         """Find the processes, and the processor that they will have."""
         self._marks = tuple(mark for name in self._names for mark in members(self.stack, name))
-        self._cpu = max(os.sched_getaffinity(self._marks[0].pid))
+        allowed = os.sched_getaffinity(self._marks[0].pid)
+        self._cpu, self._has_others = max(allowed), len(allowed) > 1
 
     def undo(self) -> Sequence[Undo]:
         """End the burners, and let the target run everywhere again."""
@@ -121,7 +124,7 @@ class CpuBurn(Fault):
     def is_clear(self) -> bool:
         """No burner runs, and the target may use other processors."""
         free = all(len(os.sched_getaffinity(mark.pid)) > 1 for mark in self._marks if mark.find())
-        return not any(mark.find() for mark in self._running) and (free or os.cpu_count() == 1)
+        return not any(mark.find() for mark in self._running) and (free or not self._has_others)
 
 
 @fault(
@@ -130,6 +133,7 @@ class CpuBurn(Fault):
     place="component",
     capability="process",
     layer="memory",
+    excludes=(LIFE,),
     params={
         "headroom": Param(
             "size", "what each process may still take, beyond what it has when the fault begins", default=2e6, least=0
@@ -186,6 +190,7 @@ class MemoryPressure(Fault):
     place="component",
     capability="process",
     layer="descriptors",
+    excludes=(LIFE,),
     params={
         "spare": Param(
             "integer", "descriptors that it may open beyond those it has when the fault begins", default=0, most=200
@@ -194,6 +199,8 @@ class MemoryPressure(Fault):
 )
 class FdExhaustion(Fault):
     """A part of the target runs out of descriptors (EMFILE): it gets no new connection or file; some programs end."""
+
+    takes_out = True
 
     def __init__(self, planned: PlannedFault, stack: FaultableStack) -> None:
         super().__init__(planned, stack)

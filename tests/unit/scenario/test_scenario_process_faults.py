@@ -77,6 +77,16 @@ def test_how_many_are_out_at_the_same_time(entry: str, most: dict[str, int]) -> 
         ("evict: {on: app, %s}", "kill: {on: app-2, %s}", False),
         ("kill: {on: auth, %s}", "latency: {on: app->auth, latency: 1s, %s}", False),
         ("latency: {on: client->app, latency: 1s, %s}", "pause: {on: app, replicas: 2, %s}", False),
+        ("kill: {on: app-1, %s}", "memory-pressure: {on: app-1, %s}", False),
+        ("pause: {on: app-1, %s}", "fd-exhaustion: {on: app-1, %s}", False),
+        ("crash-loop: {on: app-1, %s}", "cpu-burn: {on: app-1, %s}", False),
+        ("config-drift: {on: app-1, set: threads=1, %s}", "memory-leak: {on: app-1, %s}", False),
+        ("memory-leak: {on: app-1, %s}", "fd-exhaustion: {on: app-1, %s}", False),
+        ("memory-leak: {on: postgres, %s}", "read-only: {%s}", False),
+        ("memory-leak: {on: app-1, %s}", "kill: {on: app-2, %s}", True),
+        ("maxmemory: {%s}", "kill: {on: redis, %s}", False),
+        ("flush: {%s}", "pause: {on: redis, %s}", False),
+        ("fd-exhaustion: {on: redis, %s}", "latency: {on: app->redis, latency: 1s, %s}", False),
     ],
 )
 def test_overlapping_faults_fit_where_the_effect_of_each_can_be_seen(one: str, other: str, fit: bool) -> None:
@@ -101,6 +111,26 @@ def test_a_fault_on_an_edge_outlasts_the_silence_at_its_end(begins: str, lasts: 
     else:
         with pytest.raises(ScenarioError, match="only one of the two can be at a time"):
             plan_for(TARGET, *entries)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "fit"),
+    [
+        ("kill: {on: app-1, at: 0s, for: 4s}", "evict: {on: app-1, at: 4s, for: 9s}", False),
+        ("kill: {on: app-1, at: 0s, for: 4s}", "cpu-burn: {on: app-1, at: 6s, for: 9s}", False),
+        ("kill: {on: app-1, at: 0s, for: 4s}", "cpu-burn: {on: app-1, at: 9s, for: 9s}", True),
+        ("lock: {table: orders, at: 0s, for: 4s}", "lock: {table: orders, at: 4s, for: 9s}", True),
+        ("pool-exhaustion: {at: 0s, for: 9s}", "lock: {table: orders, at: 3s, for: 9s}", False),
+        ("lock: {table: orders, at: 0s, for: 9s}", "pool-exhaustion: {at: 3s, for: 9s}", True),
+        ("lock: {table: orders, at: 0s, for: 9s}", "pool-exhaustion: {at: 0s, for: 9s}", True),
+    ],
+)
+def test_a_fault_finds_what_it_needs_when_it_is_prepared(one: str, other: str, fit: bool) -> None:
+    if fit:
+        assert len(plan_for(TARGET, one, other)) == 2
+    else:
+        with pytest.raises(ScenarioError, match="only one of the two can be at a time"):
+            plan_for(TARGET, one, other)
 
 
 def test_settings_are_read_with_blanks_around_them() -> None:

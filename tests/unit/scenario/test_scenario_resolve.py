@@ -175,7 +175,7 @@ def test_fault_parameters_are_in_base_units_with_defaults(plan_with: Planner) ->
 
 
 def test_a_fault_twice_has_two_ids(plan_with: Planner) -> None:
-    again = "for: 5s}\n  - redis-down: {at: spike + 10s, for: 5s}"
+    again = "for: 2s}\n  - redis-down: {at: spike + 12s, for: 2s}"
     assert [fault.id for fault in plan_with(("for: 10s}", again)).faults] == ["redis-down", "redis-down-2"]
 
 
