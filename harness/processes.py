@@ -101,6 +101,7 @@ class Processes:
         self.run_id = run_id
         self._ledger = ledger
         self._lock = threading.Lock()
+        self._starting = threading.Lock()
         self._running: dict[str, tuple[_Child, ProcessMark]] = {}
         self._excused: set[str] = set()
         self._ending: set[ProcessMark] = set()
@@ -109,13 +110,18 @@ class Processes:
     def spawn(
         self, command: Command, *, stdin: int = subprocess.DEVNULL, stdout: int | None = None
     ) -> subprocess.Popen[bytes]:
-        """Start a process; `stdin`/`stdout` as for subprocess.Popen (stdout None = the log).
+        """Start a process in place of what runs by that name; `stdin`/`stdout` as for subprocess.Popen, None = the log.
 
         Raises StackError when it can't be started, DiskError when it runs and could not be entered in the ledger.
         """
+        with self._starting:
+            return self._spawn(command, stdin, stdout)
+
+    def _spawn(self, command: Command, stdin: int, stdout: int | None) -> subprocess.Popen[bytes]:
+        self.kill(command.name)
         with Path(command.log).open("ab") as log:
             process = self._popen(command, stdin, log if stdout is None else stdout, log)
-        os.setpriority(os.PRIO_PROCESS, process.pid, command.nice)
+        os.setpriority(os.PRIO_PROCESS, process.pid, os.getpriority(os.PRIO_PROCESS, 0) + command.nice)
         mark = mark_of(process.pid, command.name, command.stop_signal)
         with self._lock:
             self._running[command.name] = (process, mark)
@@ -149,6 +155,11 @@ class Processes:
         """That process is expected to end: until one is started in its place, it is not among the `dead`."""
         with self._lock:
             self._excused.add(name)
+
+    def excuse_nobody(self) -> None:
+        """What runs now is expected to go on running."""
+        with self._lock:
+            self._excused -= {name for name, (process, _) in self._running.items() if process.poll() is None}
 
     def spawn_with_pipes(self, logs: Path) -> Callable[..., subprocess.Popen[bytes]]:
         """A way to start load workers and their like (see `harness.load.workers.Spawn`), with logs in `logs`."""

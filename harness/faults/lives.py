@@ -11,13 +11,11 @@ from typing import Any
 
 from harness.faults.base import Fault, FaultableStack, FaultableTarget, Param, Undo
 from harness.faults.course import Course
-from harness.faults.undo import admit_endpoint
+from harness.faults.undo import START_TIMEOUT_S, admit_endpoint
 from harness.ledger import ProcessMark
 from harness.plan import PlannedFault
 from harness.probes import refused
 from harness.processes import Command
-
-START_TIMEOUT_S = 30.0
 
 LIFE = "process"
 """The layer of faults that decide whether processes run."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from harness import ledger
 from harness.errors import DiskError, NotRevertedError
 from harness.faults.moves import Move
-from harness.faults.undo import by_hand, carry_out
+from harness.faults.undo import START_TIMEOUT_S, by_hand, carry_out
 from harness.ledger import Ledger, LedgerState, UndoMark
 from harness.paths import RunFolder
 from harness.probes import refused
@@ -24,7 +24,8 @@ from harness.processes import Processes, end, sweep
 GRACE_S = 1.0
 TRIES = 3
 RETRY_S = 5.0
-REVERT_S = 30.0
+REVERT_S = 2 * START_TIMEOUT_S + 5.0
+"""A process that is starting is given its time, and then started once more."""
 
 
 def revert(mark: UndoMark, book: Ledger, processes: Processes, *, by: str) -> None:

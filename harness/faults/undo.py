@@ -23,7 +23,8 @@ from harness.probes import probe, refused, split, wait_for
 from harness.processes import Command, Processes
 from harness.proxy.client import ToxiproxyClient
 
-START_TIMEOUT_S = 10.0
+START_TIMEOUT_S = 30.0
+"""As long as a stack may take to come up."""
 
 Action = Callable[[Mapping[str, Any], Processes], None]
 ByHand = Callable[[Mapping[str, Any]], str]
@@ -150,7 +151,6 @@ def _start_process(step: Mapping[str, Any], processes: Processes) -> None:
         wait_for(is_decided, timeout_s=START_TIMEOUT_S)
         if has_started():
             return
-    processes.kill(command.name)
     # On a full disk the process is without its entry, and is found by its tag all the same when the run ends.
     with contextlib.suppress(DiskError):
         processes.spawn(command)

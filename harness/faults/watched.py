@@ -46,7 +46,6 @@ def _start_behind_primary(step: Mapping[str, Any], processes: Processes) -> None
     leader = primary(command.name, step["sentinels"])
     if leader not in ("", step["address"]):
         command = replace(command, argv=(*command.argv, *replica_of(leader)))
-    processes.kill(command.name)
     processes.spawn(command)
     if not wait_for(answers, timeout_s=START_TIMEOUT_S):
         raise TimeoutError(f"{command.name} does not answer at {step['address']} after {START_TIMEOUT_S:.0f} s")

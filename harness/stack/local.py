@@ -149,6 +149,7 @@ class LocalStack:
     def reset(self) -> None:
         """Bring everything to the state in which every arm starts: fresh data, fresh processes, empty pools."""
         self._processes.kill(SERVICE, *(replica.name for replica in self.replicas))
+        self._processes.excuse_nobody()
         for group in self.watched:
             self._regroup(group)
         for name, pair in self._standbys.items():

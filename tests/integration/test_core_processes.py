@@ -12,6 +12,7 @@ import pytest
 
 from harness import ledger
 from harness.faults.restore import leftovers, rollback_all
+from harness.faults.undo import carry_out, start_process
 from harness.ledger import Ledger, mark_of
 from harness.ports import reserve_port
 from harness.processes import TAG, Command, Processes, _Foundling, sweep
@@ -165,3 +166,52 @@ def test_a_process_that_ends_while_it_is_asked_about_has_ended(monkeypatch: pyte
 
     monkeypatch.setattr(process, "status", gone)
     assert _Foundling(process).poll() == 0
+
+
+SLOW_TO_START = (
+    "import sys, time, http.server as h; time.sleep(11);"
+    "h.test(h.SimpleHTTPRequestHandler, port=int(sys.argv[1]), bind='127.0.0.1')"
+)
+
+
+def test_a_process_may_take_as_long_to_start_again_as_when_the_stack_came_up(tmp_path: Path) -> None:
+    processes = Processes("slow", Ledger(tmp_path / "ledger.jsonl"))
+    port = reserve_port()
+    command = Command("app", (sys.executable, "-c", SLOW_TO_START, str(port)), log=str(tmp_path / "log"))
+    try:
+        carry_out(start_process(command, "http", f"127.0.0.1:{port}", path="/"), processes)
+    finally:
+        processes.kill("app")
+
+
+def test_there_is_one_process_of_a_name(tmp_path: Path) -> None:
+    """Also when two want to start it: two faults of one process that are taken back at the same time."""
+    processes = Processes("twice", Ledger(tmp_path / "ledger.jsonl"))
+    command = Command("app", ("sleep", "60"), log=str(tmp_path / "log"))
+    first = processes.spawn(command)
+    second = processes.spawn(command)
+    try:
+        assert first.poll() is not None
+        assert second.poll() is None
+    finally:
+        processes.kill("app")
+        first.kill()
+
+
+SPAWN_AND_LOOK = """
+import os, sys
+from pathlib import Path
+from harness.ledger import Ledger
+from harness.processes import Command, Processes
+folder = Path(sys.argv[1])
+processes = Processes("nice", Ledger(folder / "ledger.jsonl"))
+spawned = processes.spawn(Command("app", ("sleep", "60"), log=str(folder / "log"), nice=5))
+print(os.getpriority(os.PRIO_PROCESS, spawned.pid) - os.getpriority(os.PRIO_PROCESS, 0))
+processes.kill("app")
+"""
+
+
+def test_who_gives_way_does_so_to_the_conductor_however_nice_that_is(tmp_path: Path) -> None:
+    """An ordinary user can't give a process back what the conductor was started without."""
+    argv = ["nice", "-n", "7", sys.executable, "-c", SPAWN_AND_LOOK, str(tmp_path)]
+    assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout == "5\n"

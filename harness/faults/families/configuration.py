@@ -11,8 +11,8 @@ from harness.endpoints import change_endpoint
 from harness.errors import StackError
 from harness.faults.base import FaultableTarget, Param, Undo
 from harness.faults.catalogue import fault
-from harness.faults.lives import LEAVING, LIFE, REPLICAS, START_TIMEOUT_S, Leaving, LifeFault
-from harness.faults.undo import by_hand, carry_out, family_of, undo_action
+from harness.faults.lives import LEAVING, LIFE, REPLICAS, Leaving, LifeFault
+from harness.faults.undo import START_TIMEOUT_S, by_hand, carry_out, family_of, undo_action
 from harness.ledger import ProcessMark
 from harness.plan import PlannedFault
 from harness.probes import refused
