@@ -100,7 +100,11 @@ def _get(address: str, path: str) -> str:
 
 
 def _parse(component: str, page: str) -> Iterator[Reading]:
-    for family in text_string_to_metric_families(page):
+    try:
+        families = list(text_string_to_metric_families(page))
+    except ValueError as error:
+        raise SourceError(f"{component} has no page of metrics: {error}") from error
+    for family in families:
         if family.name.startswith(_OF_NO_INTEREST):
             continue
         for sample in family.samples:

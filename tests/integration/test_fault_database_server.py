@@ -15,6 +15,7 @@ import requests
 from stack_bench import SHOP, Bench
 
 from harness import ledger
+from harness.clock import now_ns
 from harness.errors import ScenarioError
 from harness.faults.replication import is_followed, is_standby, takes_writes
 from harness.faults.restore import revert
@@ -243,3 +244,12 @@ def test_without_a_standby_there_is_no_failover(tmp_path: Path) -> None:
 def test_a_disk_that_the_standby_shares_is_not_filled(bench: Bench) -> None:
     with pytest.raises(ScenarioError, match="a standby on the same machine would fill the same disk"):
         bench.plan("disk-full: {table: shop.orders, at: 0s, for: 5s}")
+
+
+def test_a_server_that_has_been_replaced_is_not_crashed_in_the_name_of_the_primary(bench: Bench) -> None:
+    with bench.during("failover: {at: 0s, for: 60s, promote-after: 0s}"):
+        assert wait_for(lambda: takes_writes(bench.stack.address("postgres-standby")), timeout_s=10)
+    timeline = bench.timeline(*bench.plan("primary-crash: {at: 0s, for: 1s}"))
+    timeline.start(now_ns())
+    timeline.finish()
+    assert [str(error) for error in timeline.errors] == ["postgres is not the primary any more"]

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from stack_bench import Bench
 
 from harness import ledger
 from harness.clock import now_ns
+from harness.errors import StackError
 from harness.faults.catalogue import catalogue
 from harness.faults.moves import look_for
 from harness.faults.restore import revert
@@ -338,3 +340,21 @@ def test_a_stranger_takes_it_back_with_nothing_but_the_ledger(bench: Bench, entr
     stranger.kill("app-2")
     bench.stack.kill("app-2")
     carry_out(as_it_was, bench.processes)
+
+
+def test_more_may_be_dead_than_there_are(bench: Bench) -> None:
+    with bench.during("random-kills: {on: app, every: 100ms, at-most: 5, restart-after: 60s, at: 0s, for: 60s}"):
+        assert wait_for(lambda: all(refused(bench.stack.address(name)) for name in APP), timeout_s=10)
+        time.sleep(1.0)
+
+
+def test_nobody_is_evicted_after_a_deploy_that_has_failed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    (planned,) = bench.plan("rolling-restart: {on: app, evict: 500ms, at: 0s, for: 60s}")
+    fault = catalogue()[planned.kind].make(planned, bench.stack)
+    before = [bench.stack.mark(name) for name in APP]
+    monkeypatch.setattr(fault, "leave", lambda *_: bench.stack.mark("nobody"))
+    fault.inject()
+    with pytest.raises(StackError, match="nobody does not run"):
+        fault.halt()
+    time.sleep(1.0)
+    assert [bench.stack.mark(name) for name in APP] == before

@@ -91,3 +91,10 @@ def test_it_is_refused_where_it_cannot_be(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("harness.faults.families.names.unable", lambda: "no mounts here")
     with pytest.raises(ScenarioError, match="a hosts file of their own: no mounts here"):
         plan_for(shop, "dns-failure: {on: app->auth, at: 0s, for: 1s}")
+
+
+@needs_hosts
+def test_a_name_comes_back_over_an_edge_that_is_slow_meanwhile(bench: Bench) -> None:
+    slow = f"latency: {{on: {EDGE}, at: 0s, for: 60s, latency: 2s}}"
+    with bench.during(slow), bench.during(f"dns-failure: {{on: {EDGE}, at: 0s, for: 60s}}"):
+        pass

@@ -46,6 +46,11 @@ class PrimaryCrash(Fault):
 
     clear_s = 30.0
 
+    def prepare(self) -> None:
+        """Raise FaultError when another one is the primary: a failover came before."""
+        if not takes_writes(self.stack.address(self.planned.component)):
+            raise FaultError(f"{self.planned.component} is not the primary any more")
+
     def undo(self) -> Sequence[Undo]:
         """Start it again at its old address."""
         return [self.stack.start_undo(self.planned.component)]

@@ -162,9 +162,11 @@ class RollingRestart(LifeFault):
 
     def halt(self) -> None:
         """Raises StackError when its time was too short: half a deploy proves nothing."""
-        super().halt()
-        if self._eviction is not None:
-            self._eviction.halt()
+        try:
+            super().halt()
+        finally:
+            if self._eviction is not None:
+                self._eviction.halt()
         if not self._begun or time.monotonic() - self._begun <= self.planned.for_s - CUT_SHORT_S:
             return
         if not self._is_done:

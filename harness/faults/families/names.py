@@ -69,8 +69,12 @@ class DnsFailure(Fault):
         return (found := self._found()) != [] and not any(found)
 
     def is_clear(self) -> bool:
-        """Every process that calls over the edge resolves the name, and what it leads to is as well as the far end."""
-        return all(self._found()) and View(self._edge, self._upstream).is_sound()
+        """Every process that calls over the edge resolves the name, and what it leads to is as well as the far end.
+
+        What toxics on the same edge do to answers is not this fault's.
+        """
+        slowed = ToxiproxyClient(*split(self.stack.proxy_api)).toxics(self._edge.proxy)
+        return all(self._found()) and (bool(slowed) or View(self._edge, self._upstream).is_sound())
 
     def _found(self) -> list[bool]:
         """Of every caller that runs, whether it resolves the name."""

@@ -112,7 +112,7 @@ class RandomKills(LifeFault):
                 self._mend()
                 self.course.wait(min(left_s, CHECK_S))
             dead = self._starting.union(self._restarts)
-            if len(dead) < self.planned.params["at-most"]:
+            if len(dead) < min(self.planned.params["at-most"], len(self.names)):
                 victim = next(name for name in order if name not in dead)
                 self.kill([victim])
                 self._restarts[victim] = time.monotonic() + self.planned.params["restart-after"]
