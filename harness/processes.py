@@ -205,6 +205,13 @@ class Processes:
             entry = self._running.get(name)
             return entry is not None and entry[1] in self._ending
 
+    def end_orphans(self, name: str) -> None:
+        """SIGKILL to what is left of the group of a process that has ended by itself: it may answer in its stead."""
+        with self._lock:
+            entry = self._running.get(name)
+        if entry is not None and entry[0].poll() is not None:
+            _signal_group(entry[1], signal.SIGKILL)
+
     def kill(self, *names: str) -> None:
         """SIGKILL to the whole group of each, and wait for the end."""
         for name in names:

@@ -146,6 +146,7 @@ def _start_process(step: Mapping[str, Any], processes: Processes) -> None:
         return has_started() or processes.age_s(command.name) > START_TIMEOUT_S
 
     command = Command.from_json(step["command"])
+    processes.end_orphans(command.name)
     if not step["afresh"] and not processes.is_ending(command.name):
         # One that somebody else has just started is given its time: starting it once more would only take longer.
         wait_for(is_decided, timeout_s=START_TIMEOUT_S)

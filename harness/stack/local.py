@@ -422,11 +422,15 @@ class LocalStack:
         return self._logs / f"{name}.log"
 
     def _await(self, name: str, condition: Callable[[], bool]) -> None:
+        met = False
+
         def settled() -> bool:
-            return condition() or not self._processes.alive(name)
+            nonlocal met
+            met = condition()
+            return met or not self._processes.alive(name)
 
         wait_for(settled, timeout_s=READY_TIMEOUT_S)
-        if condition():
+        if met:
             return
         how = "did not become ready" if self._processes.alive(name) else "ended at once"
         raise StackError(f"{name} {how}; its last words:\n{tail(self._log(name))}", remedy=f"see {self._log(name)}")

@@ -43,6 +43,13 @@ time.sleep(300)
 """
 
 
+def _ended(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def _wait(condition: object, timeout_s: float = 20.0) -> bool:
     deadline = time.monotonic() + timeout_s
     while not condition():  # type: ignore[operator]
@@ -109,10 +116,10 @@ def test_the_guard_cleans_up_after_a_killed_conductor(tmp_path: Path) -> None:
     conductor.kill()
     conductor.wait()
     assert _wait(lambda: not (folder / "ledger.jsonl").exists()), (folder / "guard.log").read_text()
-    assert not psutil.pid_exists(sleeper_pid) or psutil.Process(sleeper_pid).status() == psutil.STATUS_ZOMBIE
+    assert _ended(sleeper_pid)
     assert _tagged(folder.name) == []
     assert not (folder / "scratch").exists()
-    assert _wait(lambda: not psutil.pid_exists(guard_pid) or psutil.Process(guard_pid).status() == psutil.STATUS_ZOMBIE)
+    assert _wait(lambda: _ended(guard_pid))
 
 
 def test_rollback_cleans_up_when_the_guard_was_killed_too(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from harness.errors import StackError
 from harness.faults.catalogue import catalogue
 from harness.faults.moves import look_for
 from harness.faults.restore import revert
-from harness.faults.undo import by_hand, carry_out
+from harness.faults.undo import by_hand, carry_out, status_of
 from harness.ledger import ProcessMark, UndoMark
 from harness.probes import probe, refused, split, wait_for
 from harness.processes import Processes
@@ -149,7 +149,7 @@ def test_the_command_by_hand_lets_a_paused_process_and_its_children_go_on(bench:
         fault.halt()
         subprocess.run(by_hand(step), shell=True, check=True, timeout=10)
         assert wait_for(fault.is_clear, timeout_s=10)
-        states = {one.status() for one in psutil.Process(bench.stack.mark(name).pid).children(recursive=True)}
+        states = {status_of(one) for one in psutil.Process(bench.stack.mark(name).pid).children(recursive=True)}
         assert psutil.STATUS_STOPPED not in states
 
 

@@ -107,7 +107,7 @@ def test_reset_makes_every_arm_start_alike(bench: Bench) -> None:
 
 def test_latency_is_confirmed_by_its_effect_and_gone_afterwards(bench: Bench) -> None:
     edge = bench.stack.edge("app->redis")
-    timeline = bench.timeline(latency("app->redis", 0.2, for_s=1.0))
+    timeline = bench.timeline(latency("app->redis", 0.2, for_s=3.0))
     bench.events.clear()
     timeline.start(now_ns())
     assert wait_for(lambda: timeline.states["slow"] == "active", timeout_s=5)
@@ -213,6 +213,7 @@ def test_a_part_that_may_die_is_not_missed(bench: Bench) -> None:
     assert wait_for(lambda: not bench.processes.alive("payments"), timeout_s=5)
     bench.stack.check()
     carry_out(bench.stack.start_undo("payments"), bench.processes)
+    assert bench.processes.alive("payments")
     assert bench.stack.is_ready("payments")
 
 
