@@ -16,12 +16,15 @@ from stack_bench import Bench
 from harness import ledger
 from harness.errors import ScenarioError
 from harness.faults.families import database_disk
+from harness.faults.families.database import PoolExhaustion
 from harness.faults.restore import revert
 from harness.faults.sql import clients, connect
 from harness.faults.undo import by_hand, carry_out
 from harness.ports import reserve_port
 from harness.probes import wait_for
 from harness.processes import Processes
+
+NO_CONNECTION = r"remaining connection slots are reserved|too many clients already"
 
 
 @pytest.fixture(scope="module")
@@ -75,27 +78,37 @@ def timed(action: Callable[[], object]) -> float:
 
 def test_exhausted_connections_refuse_the_shop(bench: Bench) -> None:
     with bench.during("pool-exhaustion: {at: 0s, for: 60s}"):
-        with pytest.raises(psycopg.OperationalError, match="remaining connection slots are reserved"):
+        with pytest.raises(psycopg.OperationalError, match=NO_CONNECTION):
             as_target(bench)
         assert not orders(bench)
-        assert shop_sessions(bench) == set()
+        # An attempt of its pool to connect again is listed too, until it has been refused.
+        assert wait_for(lambda: shop_sessions(bench) == set(), timeout_s=5)
         with connect(bench.stack.address("postgres"), "harness-test") as session:
             assert session.execute("select 1").fetchone() == (1,), "the superuser's reserve is left alone"
     as_target(bench).close()
+
+
+def test_others_may_take_connections_while_it_counts_them(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    free, taken = PoolExhaustion._free, iter([6])
+    monkeypatch.setattr(PoolExhaustion, "_free", lambda fault: free(fault) + next(taken, 0))
+    with bench.during("pool-exhaustion: {at: 0s, for: 60s}"):
+        with pytest.raises(psycopg.OperationalError, match=NO_CONNECTION):
+            as_target(bench)
+        connect(bench.stack.address("postgres"), "harness-test").close()
 
 
 def test_a_few_connections_can_be_left(bench: Bench) -> None:
     with bench.during("pool-exhaustion: {at: 0s, for: 60s, leave: 3}"):
         assert wait_for(lambda: len(shop_sessions(bench)) == 3, timeout_s=10)
         assert wait_for(lambda: orders(bench), timeout_s=10), "the replica that has them goes on"
-        with pytest.raises(psycopg.OperationalError, match="remaining connection slots are reserved"):
+        with pytest.raises(psycopg.OperationalError, match=NO_CONNECTION):
             as_target(bench)
 
 
 def test_sessions_that_are_there_can_be_kept(bench: Bench) -> None:
     before = shop_sessions(bench)
     with bench.during("pool-exhaustion: {at: 0s, for: 60s, sessions: keep}"):
-        with pytest.raises(psycopg.OperationalError, match="remaining connection slots are reserved"):
+        with pytest.raises(psycopg.OperationalError, match=NO_CONNECTION):
             as_target(bench)
         assert before <= shop_sessions(bench)
         assert wait_for(lambda: places(bench), timeout_s=10), "with what it has"
@@ -198,7 +211,8 @@ def test_a_share_of_the_queries_on_one_table_is_slow(bench: Bench) -> None:
         with bench.during("slow-queries: {delay: 50ms, share: 30%, table: shop.orders, at: 0s, for: 60s}"):
             times = [timed(lambda: client.execute("select from shop.orders limit 1")) for _ in range(60)]
             assert 6 <= sum(seconds >= 0.05 for seconds in times) <= 32
-            assert timed(lambda: client.execute("select from shop.products limit 1")) < 0.05
+            others = [timed(lambda: client.execute("select from shop.products limit 1")) for _ in range(60)]
+            assert sum(seconds >= 0.05 for seconds in others) < 6
 
 
 def test_a_slow_query_in_progress_ends_with_the_fault(bench: Bench) -> None:
@@ -267,7 +281,8 @@ def test_anybody_can_take_it_back_from_the_ledger(bench: Bench, entry: str) -> N
             revert(mark, bench.ledger, stranger, by="guard")
         assert wait_for(lambda: orders(bench) and places(bench), timeout_s=10)
         with as_target(bench) as client:
-            assert timed(lambda: client.execute("update shop.orders set attempts = 1 where id = 1")) < 0.05
+            update = "update shop.orders set attempts = 1 where id = 1"
+            assert min(timed(lambda: client.execute(update)) for _ in range(3)) < 0.05, "slow ones all take longer"
         assert set(timeline.states.values()) == {"active"}
 
 
@@ -284,7 +299,7 @@ def test_the_manual_command_takes_it_back(bench: Bench, entry: str) -> None:
         (mark,) = ledger.read(bench.ledger.path).undos
         for step in mark.steps:
             subprocess.run(by_hand(step), shell=True, check=True, stdout=subprocess.DEVNULL)
-        assert places(bench)
+        assert wait_for(lambda: places(bench), timeout_s=10)
 
 
 def test_faults_of_different_layers_overlap(bench: Bench) -> None:

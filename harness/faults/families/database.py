@@ -180,14 +180,27 @@ class PoolExhaustion(DatabaseFault):
         return max(0, self._leave - len(clients(self._look))) if self._ends else self._leave
 
     def _hold(self, count: int) -> None:
-        self._held += [self._connect() for _ in range(count)]
+        """Take so many more; what others have taken meanwhile is not taken from the superusers' reserve for long."""
+        try:
+            for _ in range(count):
+                self._held.append(self._connect())
+        except psycopg.OperationalError as error:
+            if not _is_full(error):
+                raise
+            for _ in range(min(-self._free(), len(self._held))):
+                self._held.pop().close()
 
     def _is_refused(self) -> bool:
         try:
             self._connect("client", as_target=True).close()
         except psycopg.OperationalError as error:
-            return "too many clients" in str(error) or "remaining connection slots" in str(error)
+            return _is_full(error)
         return False
+
+
+def _is_full(error: psycopg.OperationalError) -> bool:
+    """Whether the server refused a connection because it has no more."""
+    return "too many clients" in str(error) or "remaining connection slots" in str(error)
 
 
 @database_fault(
