@@ -16,6 +16,9 @@ import httptools
 
 MAX_REQUEST_BYTES = 8 * 1024 * 1024
 MAX_PIPELINED = 64
+LINGER_S = 1.0
+"""How long what a refused client still sends is read and thrown away: closed with that unread, its connection would be
+reset, and it might never see the answer (RFC 9112, 9.6)."""
 PLAIN = "text/plain; charset=utf-8"
 
 _log = logging.getLogger(__name__)
@@ -150,7 +153,8 @@ class HttpConnection(asyncio.Protocol):
             self._refused = True
             self._requests.clear()
             self._transport.write(_encode(Response(status, text.encode(), {"Content-Type": PLAIN}), keep_alive=False))
-            self._transport.close()
+            self._transport.write_eof()
+            asyncio.get_running_loop().call_later(LINGER_S, self._transport.close)
 
 
 def _encode(response: Response, keep_alive: bool) -> bytes:
