@@ -183,7 +183,7 @@ def live(one: Round, tell: int) -> None:
 
 def _planned(name: str, kind: str, component: str, *, edge: str = "", **params: Any) -> PlannedFault:
     usual = {key: param.default for key, param in catalogue()[kind].params.items()}
-    return PlannedFault(name, kind, 0.05, 0.5, usual | params, component, edge)
+    return PlannedFault(name, kind, 0.4, 0.5, usual | params, component, edge)
 
 
 def serve() -> None:

@@ -62,7 +62,7 @@ def test_latency_delays_both_ways(bench: Bench, open_line: RedisClient) -> None:
         assert seconds(open_line.ask) >= 0.12
         # Longer than the shop waits for its cache.
         assert requests.get(bench.stack.url + "/session", timeout=5).json()["visits"] is None
-    assert converse("redis", bench.stack.edge("app->redis").address).seconds < 0.06
+    assert min(converse("redis", bench.stack.edge("app->redis").address).seconds for _ in range(3)) < 0.06
     assert open_line.ask() == [b"+PONG\r\n"]
 
 
@@ -123,8 +123,7 @@ def test_limit_data_cuts_in_the_middle(bench: Bench, open_line: RedisClient) -> 
 
 def test_slow_close_keeps_the_end_from_the_caller(bench: Bench, open_line: RedisClient) -> None:
     with bench.during("slow-close: {on: app->redis, at: 0s, for: 60s, delay: 400ms}"):
-        open_line.quit()
-        assert seconds(open_line.ends) >= 0.35
+        assert seconds(lambda: (open_line.quit(), open_line.ends())) >= 0.399
     edge = bench.stack.edge("app->payments")
     assert part(edge.protocol, edge.address).end == "answered"
 
@@ -198,7 +197,7 @@ def test_whoever_finds_the_ledger_can_take_it_back(bench: Bench, entry: str) -> 
     fault.inject()
     assert wait_for(fault.is_active, timeout_s=5)
     if planned.kind != "flapping":
-        assert not all(fault.is_gone(view) for view in fault.views)
+        assert not all(fault.is_gone(view) for _ in range(3) for view in fault.views), "however slow the way around is"
     fault.halt()
     for step in (*undo, *undo):
         carry_out(step, stranger)
@@ -214,10 +213,10 @@ def test_whoever_finds_the_ledger_can_take_it_back(bench: Bench, entry: str) -> 
 
 def test_faults_of_different_layers_come_and_go_on_one_edge(bench: Bench, open_line: RedisClient) -> None:
     planned = bench.plan(
-        "latency: {on: app->redis, at: 0s, for: 3s, latency: 100ms}",
-        "bandwidth: {on: [app->redis, app->postgres], at: 300ms, for: 1200ms, rate: 20KB/s}",
-        "slicer: {on: app->redis, at: 600ms, for: 1500ms, size: 500B}",
-        "slow-close: {on: app->redis, at: 100ms, for: 2400ms, delay: 200ms}",
+        "latency: {on: app->redis, at: 0s, for: 6s, latency: 100ms}",
+        "bandwidth: {on: [app->redis, app->postgres], at: 300ms, for: 4200ms, rate: 20KB/s}",
+        "slicer: {on: app->redis, at: 600ms, for: 4500ms, size: 500B}",
+        "slow-close: {on: app->redis, at: 100ms, for: 5400ms, delay: 200ms}",
         "down: {on: app->payments, at: 500ms, for: 1s}",
     )
     timeline = bench.timeline(*planned)

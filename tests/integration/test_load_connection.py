@@ -103,12 +103,12 @@ def test_the_connection_is_not_reused_after_a_timeout():
     def stall_once(wire: Wire, server: Server) -> None:
         server.request(wire)
         if server.accepted == 1:
-            time.sleep(0.3)
+            time.sleep(1.0)
             wire.send(b"HTTP/1.1 500 Too Late\r\nContent-Length: 0\r\n\r\n")
         wire.send(OK)
 
     with Server(stall_once) as server:
-        connection = connect(server.port, timeout_s=0.15)
+        connection = connect(server.port, timeout_s=0.5)
         assert error_of(connection) == "timeout"
         assert get(connection) == (200, b"ok")
         assert server.accepted == 2
@@ -122,7 +122,7 @@ def test_timeouts_hit_only_those_that_are_late():
         wire.send(OK)
 
     with Server(by_order) as server:
-        deadlines = Deadlines(0.2)
+        deadlines = Deadlines(1.0)
         outcomes: dict[int, str] = {}
 
         def user(number: int) -> None:

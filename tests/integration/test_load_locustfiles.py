@@ -400,12 +400,13 @@ def test_events_options_tags_and_fixed_numbers_of_users_work_as_in_locust(tmp_pa
             wire.send(respond(404) if path == "/missing" else OK)
 
     options = "--tags wanted --exclude-tags unwanted --greeting 'good day' Admin Shopper Other"
-    rows, _, server, load = run(tmp_path, locustfile, script=script, users=10, options=options)
+    segments = steady(80, 2.0, quiet_s=0.4)
+    rows, _, server, load = run(tmp_path, locustfile, script=script, segments=segments, users=10, options=options)
     assert sorted(rows.data["intended_ns"]) == planned_ns(load)
     assert {name: set(rows.of(name).errors) for name in set(rows.endpoints)} == {
         "admin": {""}, "checked": {"check"}, "missing": {""},
     }  # fmt: skip
-    assert len(rows.of("admin").data) == pytest.approx(80 / 10, abs=7)
+    assert len(rows.of("admin").data) == pytest.approx(160 / 10, abs=14)
     assert len(rows.of("checked").data) > 1.5 * len(rows.of("missing").data)
     reports = [json.loads(line) for line in told.read_text().splitlines()]
     assert reports[0] == ["init", False, "good day"]

@@ -285,7 +285,9 @@ def test_rows_are_on_disk_while_the_worker_runs(tmp_path):
         next(iter(process.stdout))
         process.stdin.write(json.dumps({"go": time.monotonic_ns()}).encode() + b"\n")
         process.stdin.flush()
-        time.sleep(1.2)
+        spool, deadline = tmp_path / "worker-0.rows", time.monotonic() + 20
+        while (not spool.exists() or len(read_rows(spool).data) <= 30) and time.monotonic() < deadline:
+            time.sleep(0.05)
         process.kill()
         process.wait()
     assert len(read_rows(tmp_path / "worker-0.rows").data) > 30

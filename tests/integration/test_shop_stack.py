@@ -30,6 +30,8 @@ from harness.stack.local import URLS
 
 TARGET = load_target(Path(__file__).parents[2] / "targets" / "sample-flask-app")
 QUICK = {"hold_time": "10ms"}
+CALM = QUICK | {"redis_timeout": "2s", "auth_timeout": "5s", "payments_timeout": "5s"}
+"""Where timeouts are not what is looked at."""
 
 
 def fill(text, values):
@@ -179,7 +181,7 @@ def refusing():
 
 @pytest.mark.parametrize("preset", ["fragile", "hardened"])
 def test_every_endpoint_works_and_is_told_by_the_metrics(boot, preset):
-    shop = boot(preset)
+    shop = boot(preset, CALM)
     assert shop.get("/ping")[0] == shop.get("/catalog")[0] == 200
     assert [json.loads(shop.get("/session", **{"X-Session": "s"})[1])["visits"] for _ in range(2)] == [1, 2]
     assert shop.get("/product/7") == shop.get("/product/7")
@@ -285,7 +287,7 @@ def test_an_acknowledged_order_is_committed(boot, servers):
 
 @pytest.mark.parametrize(("preset", "asked"), [("fragile", 4), ("hardened", 1)])
 def test_a_product_that_many_miss_is_asked_for_once_when_hardened(boot, preset, asked):
-    shop = boot(preset, {"product_time": "1s", "pool_wait": "10s"})
+    shop = boot(preset, {"product_time": "1s", "pool_wait": "10s", "redis_timeout": "2s"})
     with ThreadPoolExecutor(4) as clients:
         answers = list(clients.map(shop.get, ["/product/7"] * 4))
     assert [status for status, _ in answers] == [200] * 4
@@ -301,12 +303,12 @@ def test_reset_brings_the_same_shop_back(boot, servers):
         with psycopg.connect(f"postgresql://postgres@{servers['postgres']}/postgres") as connection:
             return [connection.execute(f"table shop.{name} order by id").fetchall() for name in ("products", "orders")]
 
-    shop = boot("hardened")
+    shop = boot("hardened", CALM)
     fresh = contents()
     shop.checkout("k")
     shop.get("/product/7")
     assert contents() != fresh
-    shop = boot("hardened")
+    shop = boot("hardened", CALM)
     assert contents() == fresh
     shop.get("/product/7")
     assert shop.metric("cache_misses_total") == 1
