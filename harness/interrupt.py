@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -21,7 +21,10 @@ class Interrupted(BaseException):
 
 
 def install() -> None:
-    """From now on the first of `SIGNALS` raises Interrupted in the main thread; what came before is forgotten."""
+    """From now on the first of `SIGNALS` raises Interrupted in the main thread; what came before is forgotten.
+
+    Under nohup the end of the terminal goes on meaning nothing.
+    """
     _came.clear()
     sys.unraisablehook = _swallowed
     _listen()
@@ -29,8 +32,7 @@ def install() -> None:
 
 def shield() -> None:
     """From now on no signal interrupts: what runs next is clean-up. `install` ends that."""
-    for number in SIGNALS:
-        signal.signal(number, _later)
+    _handle(_later)
 
 
 @contextmanager
@@ -57,8 +59,13 @@ def came() -> bool:
 
 
 def _listen() -> None:
+    _handle(_first)
+
+
+def _handle(handler: Callable[[int, FrameType | None], None]) -> None:
     for number in SIGNALS:
-        signal.signal(number, _first)
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def _swallowed(what: sys.UnraisableHookArgs) -> None:

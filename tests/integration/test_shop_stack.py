@@ -69,7 +69,7 @@ def servers():
             assert wait_for(lambda n=name: probe(n, addresses[n]).ok, timeout_s=20), Path(command.log).read_text()
         yield addresses
     finally:
-        end(running, signal.SIGQUIT)
+        end(running, signal.SIGINT)  # both catch it; what a shell starts in the background may ignore SIGQUIT
         shutil.rmtree(folder)
 
 

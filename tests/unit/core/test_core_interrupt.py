@@ -69,6 +69,18 @@ def test_a_signal_swallowed_by_a_finaliser_is_not_lost() -> None:
     assert out == "SIGINT"
 
 
+def test_under_nohup_the_end_of_the_terminal_means_nothing() -> None:
+    out = _run("""
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        interrupt.install()
+        os.kill(me, signal.SIGHUP)
+        interrupt.shield()
+        os.kill(me, signal.SIGHUP)
+        print(interrupt.came())
+    """)
+    assert out == "False"
+
+
 def test_installing_again_makes_it_interruptible_again() -> None:
     out = _run("""
         interrupt.shield()
