@@ -115,18 +115,15 @@ class Processes:
         Raises StackError when it can't be started, DiskError when it runs and could not be entered in the ledger.
         """
         with self._starting:
-            return self._spawn(command, stdin, stdout)
-
-    def _spawn(self, command: Command, stdin: int, stdout: int | None) -> subprocess.Popen[bytes]:
-        self.kill(command.name)
-        with Path(command.log).open("ab") as log:
-            process = self._popen(command, stdin, log if stdout is None else stdout, log)
-        os.setpriority(os.PRIO_PROCESS, process.pid, os.getpriority(os.PRIO_PROCESS, 0) + command.nice)
-        mark = mark_of(process.pid, command.name, command.stop_signal)
-        with self._lock:
-            self._running[command.name] = (process, mark)
-            self._excused.discard(command.name)
-        self._ledger.process(mark)
+            self.kill(command.name)
+            with Path(command.log).open("ab") as log:
+                process = self._popen(command, stdin, log if stdout is None else stdout, log)
+            os.setpriority(os.PRIO_PROCESS, process.pid, os.getpriority(os.PRIO_PROCESS, 0) + command.nice)
+            mark = mark_of(process.pid, command.name, command.stop_signal)
+            with self._lock:
+                self._running[command.name] = (process, mark)
+                self._excused.discard(command.name)
+            self._ledger.process(mark)
         return process
 
     def adopt(self, state: LedgerState) -> None:
